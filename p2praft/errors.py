@@ -1,0 +1,92 @@
+"""What can go wrong, as one tree. Each message says what happened, to what, and what to try.
+
+::
+
+    P2PRaftError
+    ├── ConfigError        a setting is nonsense; names the field and the allowed range
+    ├── AddressError       not an address, peer id, network id or group id
+    ├── KeyFileError       an identity or secret file is missing, unreadable or readable by others
+    ├── BindError          the node's socket cannot be bound
+    ├── StorageError       the log on disk is corrupt, locked, full or not writable
+    ├── NoCommands         execute_many([]) or feed_many([])
+    ├── NotAuthorized      a member may not do this (an observer that is asked to lead)
+    ├── GroupClosed        the handle was left or its network was
+    ├── Offline            no leader was found in time; nothing was sent, the commands come back
+    ├── OutcomeUnknown     sent, but the timeout passed first; retrying the same call is safe
+    └── CommandFailed      the state machine refused the command, alike on every member
+
+``AddressError``, ``KeyFileError`` and ``BindError`` are raised by the ``transport`` package, which knows
+nothing of this one; they are members of this tree as far as ``except`` is concerned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from transport.errors import AddressError, BindError, KeyFileError, TransportError
+
+
+class P2PRaftError(Exception):
+    """Root of every error that p2praft raises on purpose."""
+
+
+class ConfigError(P2PRaftError, ValueError):
+    """A setting is outside its allowed range; the message names the field and the range."""
+
+
+class StorageError(P2PRaftError):
+    """The durable log cannot be trusted or written; the member stops rather than forget."""
+
+
+class NoCommands(P2PRaftError, ValueError):
+    """An empty sequence of commands was given."""
+
+
+class NotAuthorized(P2PRaftError):
+    """This member, or this kind of member, may not do what was asked."""
+
+
+class GroupClosed(P2PRaftError):
+    """The group handle is closed."""
+
+
+class Offline(P2PRaftError):
+    """No leader could be reached in time and nothing was sent.
+
+    Attributes:
+        commands: What was to be executed, unsent and unchanged; empty for a query.
+    """
+
+    def __init__(self, message: str, commands: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.commands = list(commands)
+
+
+class OutcomeUnknown(P2PRaftError):
+    """The command was handed to a leader, and the timeout passed before its outcome was known.
+
+    It takes effect at most once. ``await error.wait()`` waits on for the same command; sending it again by a new
+    call would be a second command.
+    """
+
+
+class CommandFailed(P2PRaftError):
+    """The state machine raised while applying the command, or could not decode it; its state is what it left."""
+
+
+__all__ = [
+    "AddressError",
+    "BindError",
+    "CommandFailed",
+    "ConfigError",
+    "GroupClosed",
+    "KeyFileError",
+    "NoCommands",
+    "NotAuthorized",
+    "Offline",
+    "OutcomeUnknown",
+    "P2PRaftError",
+    "StorageError",
+    "TransportError",
+]

@@ -1,0 +1,123 @@
+"""The state machine that a group replicates: what an application writes.
+
+Every member applies the same commands in the same order and so reaches the same state. ``apply`` must therefore
+be deterministic: no clock (use ``ctx.time``), no dice, no iteration over sets, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+import msgpack
+
+from p2praft.errors import CommandFailed
+from transport import PeerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyContext:
+    """Facts about the command being applied; the same on every member.
+
+    Attributes:
+        index: Position of the command's entry in the log.
+        term: Term in which the leader appended it.
+        peer_id: Who proposed the command.
+        time: The leader's clock when it appended the entry, seconds since the Unix epoch; part of the log and
+            never decreasing along it.
+    """
+
+    index: int
+    term: int
+    peer_id: PeerId
+    time: float
+
+
+class StateMachine:
+    """Base of replicated state machines; override :meth:`apply`, :meth:`query`, :meth:`snapshot`, :meth:`restore`.
+
+    Commands, queries, results and snapshots are MessagePack values (None, bool, int, float, str, bytes, list, dict,
+    datetime with a time zone); override :meth:`encode` and :meth:`decode` for other types. A tuple arrives as a list.
+
+    Attributes:
+        signature: Names the machine and its version. It is part of the GroupId: members whose machines differ never
+            meet, so a change of what commands mean needs a new signature.
+    """
+
+    signature: ClassVar[str] = ""
+
+    def apply(self, command: Any, ctx: ApplyContext) -> Any:
+        """Change the state; the return value becomes the result of ``execute``.
+
+        An exception becomes that command's :class:`~p2praft.CommandFailed` on every member alike, and the group
+        goes on; what was changed before it was raised stays changed.
+        """
+        raise NotImplementedError
+
+    def apply_batch(self, commands: Sequence[Any], ctx: ApplyContext) -> list[Any]:
+        """Apply the commands of one entry, in order; override to do it in one go. One result a command."""
+        return [self.apply(command, ctx) for command in commands]
+
+    def query(self, query: Any) -> Any:
+        """Answer from the current state without changing it."""
+        raise NotImplementedError
+
+    def snapshot(self) -> Any:
+        """The whole state as a value that :meth:`restore` takes."""
+        raise NotImplementedError
+
+    def restore(self, snapshot: Any) -> None:
+        """Replace the whole state by a snapshot's."""
+        raise NotImplementedError
+
+    def encode(self, value: Any) -> bytes:
+        """Bytes of a command, query, result or snapshot."""
+        return pack(value)
+
+    def decode(self, data: bytes) -> Any:
+        """The value of :meth:`encode`'s bytes."""
+        return unpack(data)
+
+
+class NoMachine(StateMachine):
+    """For a group that only elects: it takes no commands."""
+
+    signature = "none/1"
+
+    def apply(self, command: Any, ctx: ApplyContext) -> Any:
+        raise CommandFailed("this group has no state machine: it only elects a leader")
+
+    def query(self, query: Any) -> Any:
+        return None
+
+    def snapshot(self) -> Any:
+        return None
+
+    def restore(self, snapshot: Any) -> None:
+        return None
+
+
+def pack(value: Any) -> bytes:
+    """MessagePack bytes of ``value``.
+
+    Raises:
+        TypeError: The value, or a part of it, is of a type that MessagePack does not know.
+    """
+    data: bytes = msgpack.packb(value, datetime=True)
+    return data
+
+
+def unpack(data: bytes) -> Any:
+    """The value that ``data`` encodes; timestamps become aware :class:`~datetime.datetime` values.
+
+    Raises:
+        ValueError: The bytes are not one MessagePack value.
+    """
+    return msgpack.unpackb(data, timestamp=3, strict_map_key=False)
+
+
+def is_value(value: Any) -> bool:
+    """Whether ``value`` itself (not its parts) is of a MessagePack type."""
+    return value is None or isinstance(value, bool | int | float | str | bytes | list | tuple | dict | datetime)
