@@ -1,0 +1,294 @@
+"""What all roles of one member share: its log, its durable state, whom it is bonded with, and what it wants done.
+
+Roles read and change it; only the engine empties it into effects. Nothing here waits, reads a clock or rolls dice
+but through what was passed in.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol as Interface
+
+from p2praft.config import ConsensusConfig, LeadershipPreference
+from p2praft.errors import P2PRaftError
+from p2praft.raft.effects import (
+    Accepted,
+    EngineEvent,
+    EventKind,
+    HardState,
+    Outgoing,
+    Readable,
+    Restored,
+    Write,
+)
+from p2praft.raft.log import Log
+from p2praft.raft.messages import (
+    Genesis,
+    Index,
+    LogEntry,
+    Member,
+    Message,
+    Standing,
+    StateSync,
+    Term,
+)
+from transport import PeerId
+
+NO_HISTORY = bytes(16)
+
+
+class SafetyViolation(P2PRaftError):
+    """A member was asked to overwrite what is committed. It stops rather than disagree with itself."""
+
+
+class StateSyncProvider(Interface):
+    """Brings lagging members up to date beside the leader's own replication. Sees its messages before any role does."""
+
+    def receive(self, message: StateSync, sender: Member, ctx: Context) -> bool:
+        """Take the message; False leaves it to the role."""
+        ...
+
+
+class Context:
+    """The shared state of one member's engine.
+
+    Attributes:
+        me: This member.
+        config: The group's settings.
+        preference: This member's leadership preference.
+        rng: The only source of randomness.
+        now: The engine's clock, seconds, monotonic.
+        epoch: Seconds since the Unix epoch at ``now == 0``.
+        state: Term, vote and the rest that must survive a crash.
+        log: The replicated log.
+        commit: Highest index known to be committed.
+        leader: Whom this member follows, itself if it leads, or None.
+        bonded: Members that can be sent to, with what they said of themselves.
+        incarnations: The newest incarnation met of each peer.
+        leaving: Whether this member wants out of the voter set.
+    """
+
+    def __init__(
+        self,
+        *,
+        me: Member,
+        config: ConsensusConfig,
+        preference: LeadershipPreference,
+        rng: random.Random,
+        now: float,
+        epoch: float,
+        restored: Restored,
+        provider: StateSyncProvider | None = None,
+    ) -> None:
+        self.me = me
+        self.config = config
+        self.preference = preference
+        self.rng = rng
+        self.now = now
+        self.epoch = epoch
+        self.provider = provider
+        self.state = restored.state
+        self.log = Log(restored.entries)
+        self.commit = Index(0)
+        self.leader: Member | None = None
+        self.bonded: dict[Member, Standing | None] = {}
+        self.incarnations: dict[PeerId, Member] = {me.peer_id: me}
+        self.leaving = False
+        self.answers: list[Accepted | Readable] = []
+        self.events: list[EngineEvent] = []
+        self.reset = False
+        self._outbox: list[Outgoing] = []
+        self._held: deque[tuple[int, Outgoing]] = deque()
+        self._state_dirty = False
+        self._clear = False
+        self._archive = False
+        self._issued = 0
+        self._durable = 0
+
+    # --- what it knows
+
+    @property
+    def term(self) -> Term:
+        """Latest term seen."""
+        return self.state.term
+
+    @property
+    def genesis(self) -> Genesis | None:
+        """Of the history this member holds."""
+        return self.log.genesis
+
+    @property
+    def history(self) -> bytes:
+        """Id of the history this member holds; 16 zero bytes if none."""
+        genesis = self.log.genesis
+        return genesis.history if genesis else NO_HISTORY
+
+    @property
+    def founded(self) -> bool:
+        """Whether the history's genesis is known to be committed."""
+        return self.state.founded
+
+    @property
+    def voters(self) -> tuple[Member, ...]:
+        """The newest voter set in the log."""
+        return self.log.voters
+
+    @property
+    def promotable(self) -> bool:
+        """Whether this member may campaign: a voter, no observer, in a founded history."""
+        return self.founded and not self.preference.is_observer and self.me in self.log.voters
+
+    def is_gone(self, member: Member) -> bool:
+        """Whether the member's memory has provably died: volatile, and its peer is back with another incarnation."""
+        return member.volatile and self.incarnations.get(member.peer_id, member) != member
+
+    def gone(self, members: Sequence[Member]) -> frozenset[Member]:
+        """Those of ``members`` that are provably gone."""
+        return frozenset(member for member in members if self.is_gone(member))
+
+    def wall_time(self) -> float:
+        """Time for a new entry: this member's clock, but never less than the log's newest."""
+        return max(self.log.last_time, self.epoch + self.now)
+
+    def election_delay(self) -> float:
+        """A fresh random election timeout, in seconds (paper, section 5.2)."""
+        config = self.config
+        jitter = self.rng.uniform(0, config.election_timeout_jitter)
+        return (config.election_timeout + jitter) * max(self.preference.factor, 1.0)
+
+    # --- what it wants done
+
+    def send(self, to: Member, message: Message, *, history: bytes | None = None) -> None:
+        """Send now; for messages that promise nothing about this member's storage."""
+        if to in self.bonded:
+            self._outbox.append(Outgoing(to=to, history=history or self.history, message=message))
+
+    def send_when_durable(self, to: Member, message: Message) -> None:
+        """Send once all that was changed so far is durable."""
+        outgoing = Outgoing(to=to, history=self.history, message=message)
+        if to not in self.bonded:
+            return
+        if self.is_durable(serial := self.pending_serial()):
+            self._outbox.append(outgoing)
+        else:
+            self._held.append((serial, outgoing))
+
+    def save_vote(self, candidate: Member) -> None:
+        """Remember whom this member voted for in the current term."""
+        self._save(replace(self.state, vote=candidate))
+
+    def save_term(self, term: Term, vote: Member | None = None) -> None:
+        """Enter a newer term."""
+        self._save(replace(self.state, term=term, vote=vote))
+
+    def save_founded(self) -> None:
+        """Remember that the genesis is committed."""
+        if not self.state.founded:
+            self._save(replace(self.state, founded=True))
+            self.emit(EventKind.FOUNDED, text=f"history {self.history.hex()[:8]} is founded")
+
+    def persist(self, entries: Sequence[LogEntry]) -> None:
+        """Store entries; what stands in their place, and behind, is replaced.
+
+        Raises:
+            SafetyViolation: That would overwrite a committed entry.
+        """
+        if entries and entries[0].index <= self.commit:
+            raise SafetyViolation(
+                f"member {self.me} was told to replace entry {entries[0].index}, but {self.commit} entries are "
+                "committed: another member lost its log and kept its name, or its disk is corrupt"
+            )
+        voters = self.log.voters
+        self.log.append(entries)
+        if self.log.voters != voters:
+            names = ", ".join(map(str, self.log.voters))
+            self.emit(EventKind.VOTERS, text=f"voters: {names}")
+
+    def found(self, entry: LogEntry) -> None:
+        """Start a history by its genesis, as its writer."""
+        self._save(HardState(term=entry.term, vote=self.me, attempt=self.state.attempt + 1))
+        self.persist((entry,))
+
+    def drop_history(self, *, take_back: bool = False, archive: bool = False) -> None:
+        """Become a member without history.
+
+        Args:
+            take_back: As the writer of its genesis; the number of the attempt then says so to the founders.
+            archive: Keep the log aside instead of forgetting it.
+        """
+        if self.commit or archive:
+            self.reset = True
+        self.log = Log()
+        self.commit = Index(0)
+        self._clear = True
+        self._archive = self._archive or archive
+        self._held.clear()  # promises about a log that is no more
+        self._save(HardState(attempt=self.state.attempt + take_back))
+
+    def commit_up_to(self, index: int) -> None:
+        """Entries up to ``index`` are committed; never goes back."""
+        if index > self.commit:
+            self.commit = Index(index)
+            self.save_founded()
+
+    def follow(self, leader: Member | None) -> None:
+        """Note who leads; tells the application of a change."""
+        if leader != self.leader:
+            self.leader = leader
+            self.emit(EventKind.LEADER, member=leader, text=f"leader: {leader or 'none'}")
+
+    def emit(self, kind: EventKind, *, member: Member | None = None, text: str = "") -> None:
+        """Tell the application."""
+        self.events.append(EngineEvent(kind=kind, term=self.term, member=member, text=text))
+
+    # --- durability
+
+    def pending_serial(self) -> int:
+        """Serial of the write that will hold all that was changed so far."""
+        return self._issued + (self._state_dirty or self._clear or self.log.has_unwritten)
+
+    def is_durable(self, serial: int) -> bool:
+        """Whether the write ``serial``, and all before it, are on disk."""
+        return serial <= self._durable
+
+    def persisted(self, serial: int) -> None:
+        """The write ``serial``, and all before it, are durable."""
+        self._durable = max(self._durable, serial)
+        self.log.persisted(serial)
+        while self._held and self._held[0][0] <= serial:
+            self._outbox.append(self._held.popleft()[1])
+
+    def take_write(self) -> Write | None:
+        """What is to be made durable, if anything."""
+        if self.pending_serial() == self._issued:
+            return None
+        self._issued += 1
+        state = self.state if self._state_dirty else None
+        replace_from, entries = self.log.take_unwritten(self._issued)
+        write = Write(
+            serial=self._issued,
+            state=state,
+            replace_from=replace_from,
+            entries=entries,
+            clear=self._clear,
+            archive=self._archive,
+        )
+        self._state_dirty = self._clear = self._archive = False
+        return write
+
+    def take_messages(self) -> list[Outgoing]:
+        """What may leave now."""
+        messages, self._outbox = self._outbox, []
+        return [outgoing for outgoing in messages if outgoing.to in self.bonded]
+
+    def forget_messages(self, member: Member) -> None:
+        """The bond is gone: what was held for it will not be sent."""
+        self._held = deque(item for item in self._held if item[1].to != member)
+
+    def _save(self, state: HardState) -> None:
+        if state != self.state:
+            self.state = state
+            self._state_dirty = True

@@ -1,0 +1,346 @@
+"""The engine: one member of one group as a value that changes by inputs and answers with effects.
+
+It owns no clock, socket, task or dice. Inputs are messages, bonds, time and finished writes; :meth:`Engine.take_effects`
+returns what is to be done. The same inputs in the same order give the same effects, so a failure replays from its seed.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+
+from p2praft.config import ConsensusConfig, LeadershipPreference
+from p2praft.raft import founding, role
+from p2praft.raft.context import NO_HISTORY, Context, StateSyncProvider
+from p2praft.raft.effects import Accepted, Effects, EventKind, Restored
+from p2praft.raft.follower import Follower
+from p2praft.raft.leader import Leader
+from p2praft.raft.messages import (
+    START,
+    AppendEntries,
+    AppendEntriesResponse,
+    Commands,
+    Cursor,
+    Index,
+    Member,
+    Message,
+    OpenSession,
+    Propose,
+    ProposeResponse,
+    ReadIndex,
+    ReadIndexResponse,
+    Standing,
+    Term,
+    Vote,
+)
+from p2praft.raft.reads import answer as answer_read
+
+logger = logging.getLogger("p2praft.raft")
+
+
+class Engine:
+    """Raft for one member, with founding, voter stewardship and linearizable reads.
+
+    Args:
+        me: This member.
+        config: The group's settings.
+        preference: Whether and how eagerly it campaigns.
+        rng: Its dice.
+        now: Its clock at the start, seconds, monotonic; later inputs bring theirs.
+        epoch: Seconds since the Unix epoch at ``now == 0``; only stamps entries, decides nothing.
+        restored: What the storage holds.
+        provider: Takes state sync messages.
+    """
+
+    def __init__(
+        self,
+        *,
+        me: Member,
+        config: ConsensusConfig,
+        preference: LeadershipPreference = LeadershipPreference.NORMAL,
+        rng: random.Random,
+        now: float,
+        epoch: float = 0.0,
+        restored: Restored | None = None,
+        provider: StateSyncProvider | None = None,
+    ) -> None:
+        restored = restored or Restored()
+        self.ctx = Context(
+            me=me,
+            config=config,
+            preference=preference,
+            rng=rng,
+            now=now,
+            epoch=epoch,
+            restored=restored,
+            provider=provider,
+        )
+        self._delivered = Index(0)
+        self._told: Standing | None = None
+        self._reconsider = True
+        self._found_after = now + config.bootstrap_delay
+        self._look_at: float | None = self._found_after
+        self._waited_for: set[bytes] = set()
+        genesis = restored.genesis
+        self.role: role.Role = Follower(None, self.ctx)
+        if genesis and not restored.state.founded and genesis.writer == me:
+            # Nobody else may lead term 1: its writer goes on where it was.
+            self.role = Leader(self.ctx)
+
+    # --- what it is
+
+    @property
+    def term(self) -> Term:
+        """Latest term seen."""
+        return self.ctx.term
+
+    @property
+    def commit(self) -> Index:
+        """Highest index known to be committed."""
+        return self.ctx.commit
+
+    @property
+    def last(self) -> Cursor:
+        """Position of the newest entry."""
+        return self.ctx.log.last
+
+    @property
+    def leader(self) -> Member | None:
+        """Who leads, as far as this member knows."""
+        return self.ctx.leader
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this member leads a founded history."""
+        return isinstance(self.role, Leader) and self.ctx.founded
+
+    @property
+    def voters(self) -> tuple[Member, ...]:
+        """The newest voter set in the log."""
+        return self.ctx.voters
+
+    @property
+    def deadline(self) -> float:
+        """When :meth:`tick` has something to do, on the engine's clock."""
+        return self.role.deadline if self._look_at is None else min(self.role.deadline, self._look_at)
+
+    # --- inputs
+
+    def tick(self, now: float) -> None:
+        """Let time pass."""
+        self.ctx.now = now
+        self.role = role.tick(self.role, self.ctx)
+        if self._look_at is not None and now >= self._look_at:
+            self._look_at = None
+            self._reconsider = True
+
+    def bond_up(self, member: Member, now: float) -> None:
+        """``member`` can be sent to from now on. Another incarnation of its peer is thereby gone."""
+        ctx = self.ctx
+        ctx.now = now
+        for other in [m for m in ctx.bonded if m.peer_id == member.peer_id]:
+            self.bond_down(other, now)
+        ctx.bonded[member] = None
+        ctx.incarnations[member.peer_id] = member
+        if isinstance(self.role, Leader):
+            self.role.on_bond_up(member, ctx)
+        if self._told is not None:
+            ctx.send_when_durable(member, self._told)
+        self._reconsider = True
+
+    def bond_down(self, member: Member, now: float) -> None:
+        """``member`` cannot be sent to any more."""
+        ctx = self.ctx
+        ctx.now = now
+        if member not in ctx.bonded:
+            return
+        del ctx.bonded[member]
+        ctx.forget_messages(member)
+        self.role.on_bond_lost(member, ctx)
+        self._reconsider = True
+
+    def receive(self, message: Message, sender: Member, now: float, *, history: bytes) -> None:
+        """Handle a message of a bonded member; one of anybody else, or of another history, changes nothing."""
+        ctx = self.ctx
+        ctx.now = now
+        if sender not in ctx.bonded or ctx.is_gone(sender):
+            return
+        if isinstance(message, Standing):
+            ctx.bonded[sender] = message
+            self._reconsider = True
+        elif isinstance(message, ProposeResponse):
+            ctx.answers.append(Accepted(request=message.request, index=message.index))
+        elif isinstance(message, ReadIndexResponse):
+            self._answer_own_read(message, history)
+        elif isinstance(message, Propose):
+            index = self._append(message.payload, sender) if history == ctx.history else Index(0)
+            ctx.send(sender, ProposeResponse(request=message.request, index=index))
+        elif isinstance(message, ReadIndex):
+            self._read(sender, message.request, history)
+        elif isinstance(message, AppendEntries) and not _well_formed(message):
+            logger.warning("%s dropped malformed entries from %s", ctx.me, sender)
+        elif history == ctx.history != NO_HISTORY or self._adopts(message, sender, history):
+            self.role = role.receive(self.role, message, sender, ctx)
+
+    def persisted(self, serial: int, now: float) -> None:
+        """The write ``serial``, and all before it, are durable."""
+        self.ctx.now = now
+        self.ctx.persisted(serial)
+        if isinstance(self.role, role.Candidate):
+            self.role = role.proceed(self.role, self.role.outcome(self.ctx), self.ctx)
+
+    def propose(self, request: int, payload: OpenSession | Commands) -> bool:
+        """Have a payload appended, here or by the leader; the answer comes as :class:`Accepted`.
+
+        Returns:
+            Whether it was handed on; False if no leader is known, and then no answer comes.
+        """
+        ctx = self.ctx
+        if isinstance(self.role, Leader):
+            index = self._append(payload, ctx.me)
+            ctx.answers.append(Accepted(request=request, index=index))
+            return True
+        if ctx.leader is None or ctx.leader not in ctx.bonded:
+            return False
+        ctx.send(ctx.leader, Propose(request=request, payload=payload))
+        return True
+
+    def read(self, request: int) -> bool:
+        """Ask for an index for a strong read; the answer comes as ``Readable``. False as for :meth:`propose`."""
+        ctx = self.ctx
+        if isinstance(self.role, Leader):
+            self._read(ctx.me, request, ctx.history)
+            return True
+        if ctx.leader is None or ctx.leader not in ctx.bonded:
+            return False
+        ctx.send(ctx.leader, ReadIndex(request=request))
+        return True
+
+    def transfer_leadership(self, to: Member | None, now: float) -> bool:
+        """Hand over to ``to``, or to the best voter; False if we do not lead or nobody fits."""
+        self.ctx.now = now
+        return isinstance(self.role, Leader) and self.role.transfer(to, self.ctx)
+
+    def leave(self) -> None:
+        """Ask to be no voter any more."""
+        self.ctx.leaving = True
+
+    # --- outputs
+
+    def take_effects(self) -> Effects:
+        """What is to be done because of the inputs since the last call."""
+        ctx = self.ctx
+        if self._reconsider:
+            self._reconsider = False
+            self._consider_history()
+        if isinstance(self.role, Leader):
+            self.role = role.proceed(self.role, self.role.flush(ctx), ctx)
+        standing = founding.own_standing(ctx)
+        if standing != self._told:
+            self._told = standing
+            for member in list(ctx.bonded):
+                ctx.send_when_durable(member, standing)
+        if ctx.reset:
+            self._delivered = Index(0)
+        committed = ctx.log.slice(self._delivered + 1, ctx.commit, 1 << 62)
+        self._delivered = ctx.commit
+        effects = Effects(
+            messages=ctx.take_messages(),
+            write=ctx.take_write(),
+            reset=ctx.reset,
+            committed=committed,
+            answers=ctx.answers,
+            events=ctx.events,
+        )
+        ctx.answers, ctx.events, ctx.reset = [], [], False
+        return effects
+
+    # --- inner workings
+
+    def _append(self, payload: OpenSession | Commands, proposer: Member) -> Index:
+        if not isinstance(self.role, Leader):
+            return Index(0)
+        return self.role.propose(payload, proposer.peer_id, self.ctx)
+
+    def _read(self, origin: Member, request: int, history: bytes) -> None:
+        ctx = self.ctx
+        if not (
+            isinstance(self.role, Leader)
+            and ctx.founded
+            and history == ctx.history
+            and self.role.reads.add(origin, request)
+        ):
+            answer_read(origin, request, Index(0), ctx)
+
+    def _answer_own_read(self, response: ReadIndexResponse, history: bytes) -> None:
+        # An index of another history says nothing about ours.
+        index = response.index if history == self.ctx.history else Index(0)
+        answer_read(self.ctx.me, response.request, index, self.ctx)
+
+    def _adopts(self, message: Message, sender: Member, history: bytes) -> bool:
+        """Whether a member without history takes up this one; if it lacks the beginning, it says so."""
+        ctx = self.ctx
+        if ctx.genesis is not None or not isinstance(message, AppendEntries):
+            return False
+        if founding.may_adopt(message, sender, history, ctx):
+            return True
+        if message.prev != START:
+            refusal = AppendEntriesResponse(
+                term=message.term, vote=Vote.ABSTAINED, matched=False, last=START, round=message.round
+            )
+            ctx.send(sender, refusal, history=history)
+        return False
+
+    def _consider_history(self) -> None:
+        """Found, take back, drop or yield a history, as the rules of :mod:`p2praft.raft.founding` say."""
+        ctx = self.ctx
+        if why := founding.must_take_back(ctx):
+            self._lose_history(EventKind.TAKEN_BACK, f"took back our genesis: {why}", take_back=True)
+        elif why := founding.must_drop(ctx):
+            self._lose_history(EventKind.TAKEN_BACK, f"dropped a genesis: {why}")
+        elif senior := founding.must_yield(ctx):
+            logger.warning(
+                "%s yields its history %s to the senior %s; its log of %d entries is archived",
+                ctx.me,
+                ctx.history.hex()[:8],
+                senior.history.hex()[:8],
+                ctx.log.last.index,
+            )
+            self._lose_history(EventKind.YIELDED, f"yielded to history {senior.history.hex()[:8]}", archive=True)
+        if ctx.genesis is None:
+            self._consider_founding()
+
+    def _consider_founding(self) -> None:
+        ctx = self.ctx
+        unsettled = founding.uncommitted_elsewhere(ctx) - self._waited_for
+        if unsettled:
+            # Somebody is just founding: give each such attempt one delay, once, before founding beside it.
+            self._waited_for |= unsettled
+            self._wait_before_founding(ctx.config.bootstrap_delay)
+        if ctx.now < self._found_after:
+            return
+        founders = founding.founders_now(ctx)
+        if founders is not None:
+            ctx.found(founding.genesis_entry(founders, ctx.rng.randbytes(16), ctx))
+            self.role = role.change(self.role, Leader(ctx), ctx)
+
+    def _lose_history(self, kind: EventKind, text: str, *, take_back: bool = False, archive: bool = False) -> None:
+        ctx = self.ctx
+        ctx.drop_history(take_back=take_back, archive=archive)
+        self.role = role.change(self.role, Follower(None, ctx), ctx)
+        ctx.emit(kind, text=text)
+        self._wait_before_founding(ctx.config.election_timeout)
+
+    def _wait_before_founding(self, delay: float) -> None:
+        self._found_after = max(self._found_after, self.ctx.now + delay)
+        self._look_at = self._found_after
+
+
+def _well_formed(message: AppendEntries) -> bool:
+    """Whether the entries follow ``prev`` without a gap, by terms that never go back or past the message's."""
+    index, term = message.prev.index, message.prev.term
+    for entry in message.entries:
+        if entry.index != index + 1 or entry.term < term:
+            return False
+        index, term = entry.index, entry.term
+    return term <= message.term
