@@ -21,7 +21,7 @@ nothing of this one; they are members of this tree as far as ``except`` is conce
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from transport.errors import AddressError, BindError, KeyFileError, TransportError
@@ -66,9 +66,23 @@ class Offline(P2PRaftError):
 class OutcomeUnknown(P2PRaftError):
     """The command was handed to a leader, and the timeout passed before its outcome was known.
 
-    It takes effect at most once. ``await error.wait()`` waits on for the same command; sending it again by a new
-    call would be a second command.
+    It takes effect at most once. :meth:`wait` waits on for that same command; executing it anew would be a second one.
     """
+
+    def __init__(self, message: str, settled: Callable[[], Awaitable[list[Any]]] | None = None) -> None:
+        super().__init__(message)
+        self._settled = settled
+
+    async def wait(self) -> list[Any]:
+        """Wait, without a bound, until the same commands are settled; their results.
+
+        Raises:
+            CommandFailed: The state machine refused one.
+            GroupClosed: The group closed first.
+        """
+        if self._settled is None:
+            raise self
+        return await self._settled()
 
 
 class CommandFailed(P2PRaftError):

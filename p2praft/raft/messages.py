@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, ClassVar, NewType
 
-from transport import PeerId
 from transport.wire import Range, Size
+
+from transport import PeerId
 
 Term = NewType("Term", int)
 Index = NewType("Index", int)

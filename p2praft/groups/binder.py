@@ -1,0 +1,121 @@
+"""Finds a group's members in the network and keeps a bond with each: the group's side of discovery.
+
+Both sides of a pair look for each other. The one with the lower PeerId opens; the other gives it a moment and then
+opens itself, in case the first cannot. Failures are retried with a growing delay.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+
+import anyio
+from anyio.abc import TaskGroup
+
+from discovery import Discovery
+from p2praft.groups.bond import DUPLICATE, REFUSED, Bond, Membership, open_bond
+from p2praft.groups.events import GroupEvent
+from p2praft.groups.worker import Worker
+from transport import Endpoint, LinkClosed, PeerAddr, PeerId, TransportError
+
+logger = logging.getLogger("p2praft.group")
+
+LOOK_INTERVAL = 0.1
+"""Seconds between two looks at the catalog."""
+YIELD_TO_OPENER = 0.75
+"""Seconds that the side with the higher PeerId leaves the other to open the bond."""
+RETRY_MIN, RETRY_MAX = 0.25, 5.0
+REFUSED_RETRY = 30.0
+"""Seconds before a peer that refused us is asked again."""
+
+
+class Binder:
+    """Keeps one group's bonds.
+
+    Args:
+        worker: Who gets the bonds.
+        membership: What the handshake needs.
+        endpoint: Dials.
+        discovery: Knows who is out there.
+        rng: Spreads retries.
+    """
+
+    def __init__(
+        self, worker: Worker, membership: Membership, endpoint: Endpoint, discovery: Discovery, rng: random.Random
+    ) -> None:
+        self._worker = worker
+        self._own = membership
+        self._endpoint = endpoint
+        self._discovery = discovery
+        self._rng = rng
+        self._attempts: dict[PeerId, float] = {}
+        self._not_before: dict[PeerId, float] = {}
+        self._delay: dict[PeerId, float] = {}
+        self._refused: set[PeerId] = set()
+
+    async def run(self) -> None:
+        """Look for members until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            while not self._worker.closed:
+                self._look(tasks)
+                await anyio.sleep(LOOK_INTERVAL)
+            tasks.cancel_scope.cancel()
+
+    def hold(self, bond: Bond, tasks: TaskGroup) -> None:
+        """Give a proven bond to the worker, or close it if the one that stands is kept."""
+        if self._worker.add_bond(bond):
+            self._delay.pop(bond.member.peer_id, None)
+            self._refused.discard(bond.member.peer_id)
+            tasks.start_soon(self._worker.read_bond, bond)
+        else:
+            bond.link.close(DUPLICATE)
+
+    def _look(self, tasks: TaskGroup) -> None:
+        now = anyio.current_time()
+        me = self._endpoint.peer_id
+        for peer in self._discovery.peers:
+            peer_id = peer.peer_id
+            if peer_id in self._worker.bonds or peer_id in self._attempts or peer.status in ("lost", "left"):
+                continue
+            member = self._own.group.key in peer.groups
+            if not member and not any(map(self._own.group.is_namesake, peer.groups)):
+                continue
+            if peer_id not in self._not_before:
+                self._not_before[peer_id] = now + (YIELD_TO_OPENER if me > peer_id and member else 0)
+            address = self._discovery.address_of(peer_id)
+            if address is not None and now >= self._not_before[peer_id]:
+                self._attempts[peer_id] = now
+                tasks.start_soon(self._attempt, address, tasks)
+
+    async def _attempt(self, address: PeerAddr, tasks: TaskGroup) -> None:
+        peer_id = address.peer_id
+        try:
+            connection = await self._endpoint.connect(address)
+            self.hold(await open_bond(connection, self._own), tasks)
+            self._not_before.pop(peer_id, None)
+        except (TransportError, TimeoutError) as error:
+            reason = error.reason if isinstance(error, LinkClosed) else str(error) or "it did not answer in time"
+            self._on_failure(peer_id, reason)
+        finally:
+            self._attempts.pop(peer_id, None)
+
+    def _on_failure(self, peer_id: PeerId, reason: str) -> None:
+        delay = self._delay.get(peer_id, RETRY_MIN)
+        self._delay[peer_id] = min(delay * 2, RETRY_MAX)
+        if reason == REFUSED:
+            delay = REFUSED_RETRY if peer_id in self._refused else delay
+            if peer_id not in self._refused:
+                self._refused.add(peer_id)
+                self._tell_refused(peer_id)
+        elif reason != DUPLICATE:
+            logger.debug("no bond with %s in group %s: %s", peer_id.short, self._worker.name, reason)
+        self._not_before[peer_id] = anyio.current_time() + delay * self._rng.uniform(1, 1.5)
+
+    def _tell_refused(self, peer_id: PeerId) -> None:
+        name = self._worker.name
+        text = (
+            f"group {name!r} at {peer_id.short} refused us: its secret, its settings or its state machine differ from "
+            "ours; check that all members were started with the same ones"
+        )
+        logger.warning("%s", text)
+        self._worker.tell(GroupEvent(kind="refused", term=self._worker.engine.term, peer=peer_id, text=text))

@@ -1,0 +1,337 @@
+"""The public handle of a group."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import anyio
+
+from p2praft.config import ConsensusConfig
+from p2praft.errors import CommandFailed, ConfigError, NoCommands, NotAuthorized, Offline, OutcomeUnknown
+from p2praft.groups.events import GroupEvent
+from p2praft.groups.key import GroupId
+from p2praft.groups.proposals import Call
+from p2praft.groups.when import When
+from p2praft.groups.worker import Worker
+from p2praft.raft.messages import MAX_COMMAND, MAX_ENTRY, Cursor
+from transport import PeerId
+
+
+class Consistency(StrEnum):
+    """How fresh a query's answer must be.
+
+    ``WEAK``: from this member's state, whatever its age; the answer says its index. ``STRONG``: linearizable, it
+    reflects every command that was acknowledged anywhere before the query began.
+    """
+
+    WEAK = "weak"
+    STRONG = "strong"
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """A query's answer.
+
+    Attributes:
+        value: What the state machine answered.
+        index: The log index of the state that answered.
+    """
+
+    value: Any
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BondInfo:
+    """A bonded member.
+
+    Attributes:
+        peer_id: Who.
+        rtt: Smoothed round-trip time, in seconds; None before the first measurement.
+    """
+
+    peer_id: PeerId
+    rtt: float | None
+
+
+class Group:
+    """One member's handle of a group: commands, queries, state and events.
+
+    Calls made one after the other on one handle take effect in that order, also if they overlap in time.
+    """
+
+    def __init__(self, group_id: GroupId, worker: Worker) -> None:
+        self._id = group_id
+        self._worker = worker
+        self._encode = worker.applier.machine.encode
+        self._decode = worker.applier.machine.decode
+        self._when = When(self, worker)
+
+    # --- state
+
+    @property
+    def id(self) -> GroupId:
+        """Of key, name, network, settings, state machine and validators."""
+        return self._id
+
+    @property
+    def name(self) -> str:
+        """As given to ``Network.group``."""
+        return self._worker.name
+
+    @property
+    def config(self) -> ConsensusConfig:
+        """The settings all members share."""
+        return self._worker.config
+
+    @property
+    def leader(self) -> PeerId | None:
+        """Who leads, as far as this member knows."""
+        leader = self._worker.engine.leader
+        if leader is None or not self._worker.engine.ctx.founded:
+            return None
+        return leader.peer_id
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this member leads."""
+        return not self._worker.closed and self._worker.engine.is_leader
+
+    @property
+    def role(self) -> str:
+        """``leader``, ``candidate``, ``follower`` or ``observer``."""
+        name = self._worker.engine.role.name
+        return "observer" if name == "follower" and self._worker.preference.is_observer else name
+
+    @property
+    def term(self) -> int:
+        """The latest term this member has seen."""
+        return self._worker.engine.term
+
+    @property
+    def committed(self) -> int:
+        """Highest index known to be committed."""
+        return self._worker.engine.commit
+
+    @property
+    def log_position(self) -> Cursor:
+        """Where this member's log ends."""
+        return self._worker.engine.last
+
+    @property
+    def voters(self) -> tuple[PeerId, ...]:
+        """The peers whose majority decides, in order."""
+        return tuple(sorted(member.peer_id for member in self._worker.engine.voters))
+
+    @property
+    def bonds(self) -> Mapping[PeerId, BondInfo]:
+        """Members bonded now."""
+        return {peer: BondInfo(peer_id=peer, rtt=bond.rtt) for peer, bond in self._worker.bonds.items()}
+
+    @property
+    def online(self) -> bool:
+        """Whether commands can be expected to succeed: a leader is known, reachable, and has committed."""
+        return self._worker.online
+
+    @property
+    def when(self) -> When:
+        """Conditions to wait for."""
+        return self._when
+
+    # --- commands and queries
+
+    async def execute(self, command: Any, *, timeout: float = 10) -> Any:
+        """Have a command committed and applied, exactly once, and return the state machine's result.
+
+        Survives changes of the leader by itself.
+
+        Args:
+            command: A value that the state machine encodes.
+            timeout: Seconds to wait.
+
+        Raises:
+            CommandFailed: The state machine refused it.
+            Offline: No leader was found in time; nothing was sent.
+            OutcomeUnknown: It was sent, but not settled in time; ``await error.wait()`` waits on.
+            GroupClosed: The group closed first; whether the command was applied is then unknown.
+        """
+        return (await self._execute([command], timeout))[0]
+
+    async def execute_many(self, commands: Sequence[Any], *, timeout: float = 10) -> list[Any]:
+        """As :meth:`execute` for several commands, applied without others in between; all their results.
+
+        Raises:
+            NoCommands: ``commands`` is empty.
+            CommandFailed: The state machine refused one; the others were applied. Its ``results`` has what each gave.
+        """
+        return await self._execute(commands, timeout)
+
+    async def feed(self, command: Any, *, timeout: float = 10) -> int:
+        """Hand a command to the leader and return the index it got, without waiting for the commit.
+
+        Should that leader fail, the command is handed to its successor, and then stands at another index.
+
+        Raises:
+            Offline: No leader was found in time; nothing was sent.
+            OutcomeUnknown: It was sent, but no index came back in time.
+        """
+        return await self.feed_many([command], timeout=timeout)
+
+    async def feed_many(self, commands: Sequence[Any], *, timeout: float = 10) -> int:
+        """As :meth:`feed` for several commands, applied without others in between; they share one index."""
+        call = await self._submit(commands, timeout)
+        await self._wait(call, call.indexed, commands, timeout)
+        if call.failure:
+            raise call.failure
+        return call.index
+
+    async def query(
+        self, query: Any, consistency: Consistency = Consistency.STRONG, *, timeout: float | None = None
+    ) -> QueryResult:
+        """Ask the state machine of this member.
+
+        Args:
+            query: What ``StateMachine.query`` takes.
+            consistency: How fresh the answer must be.
+            timeout: Seconds to wait for a strong answer; the group's ``query_timeout`` if None.
+
+        Raises:
+            Offline: No leader confirmed in time.
+        """
+        if consistency == Consistency.STRONG:
+            timeout = self._worker.config.query_timeout if timeout is None else timeout
+            try:
+                with anyio.fail_after(timeout):
+                    await self._worker.read_index()
+            except TimeoutError:
+                raise Offline(
+                    f"no leader of group {self.name!r} confirmed a strong read within {timeout:g} s "
+                    f"({self._situation()}); try again, or use Consistency.WEAK for this member's own state"
+                ) from None
+        applier = self._worker.applier
+        return QueryResult(applier.query(query), applier.index)
+
+    # --- operations
+
+    async def transfer_leadership(self, to: PeerId | None = None, *, timeout: float = 10) -> PeerId:
+        """Have this leader hand over to ``to``, or to the voter that suits best; the new leader.
+
+        Raises:
+            NotAuthorized: This member does not lead, or ``to`` is no voter that could.
+            Offline: The hand-over did not happen in time.
+        """
+        if not self.is_leader:
+            leader = self.leader
+            raise NotAuthorized(
+                f"this member does not lead group {self.name!r}; ask {leader.short if leader else 'its leader'} to hand over"
+            )
+        voters = [member for member in self._worker.engine.voters if member.peer_id != self._worker.me.peer_id]
+        targets = [member for member in voters if to is None or member.peer_id == to]
+        if not targets or (to is not None and to not in self._worker.bonds):
+            whom = to.short if to else "anybody"
+            raise NotAuthorized(f"cannot hand group {self.name!r} over to {whom}: it is not a bonded voter")
+        self._worker.transfer(targets[0] if to is not None else None)
+        try:
+            with anyio.fail_after(timeout):
+                return await self.when.leader_changed()
+        except TimeoutError:
+            raise Offline(f"group {self.name!r} kept its leader: nobody took over within {timeout:g} s") from None
+
+    async def leave(self, *, timeout: float = 10) -> None:
+        """Leave the group for good: this member stops being a voter, and the handle closes.
+
+        Raises:
+            Offline: The others did not let it go in time (they need a live majority without it); it is still a member.
+        """
+        worker = self._worker
+        worker.leave()
+        try:
+            with anyio.fail_after(timeout):
+                while worker.me in worker.engine.voters and len(worker.engine.voters) > 1:
+                    if self.is_leader:
+                        worker.transfer(None)
+                    with anyio.move_on_after(0.2):
+                        await worker.wait_change()
+        except TimeoutError:
+            raise Offline(f"group {self.name!r} did not let this member go within {timeout:g} s") from None
+        worker.close()
+        await worker.wait_done()
+
+    async def events(self) -> AsyncIterator[GroupEvent]:
+        """What happens from now on; ends when the group closes."""
+        listener = self._worker.listen()
+        try:
+            async for event in listener:
+                yield event
+        finally:
+            self._worker.forget(listener)
+
+    # --- inner workings
+
+    async def _execute(self, commands: Sequence[Any], timeout: float) -> list[Any]:
+        call = await self._submit(commands, timeout)
+        await self._wait(call, call.settled, commands, timeout)
+        if call.failure:
+            raise call.failure
+        return self._results(call)
+
+    def _results(self, call: Call) -> list[Any]:
+        for ok, result in call.results:
+            if not ok:
+                raise CommandFailed(result.decode(errors="replace"))
+        return [self._decode(result) for _, result in call.results]
+
+    async def _submit(self, commands: Sequence[Any], timeout: float) -> Call:
+        if not commands:
+            raise NoCommands("no commands were given; pass at least one")
+        encoded = tuple(map(self._encode, commands))
+        for command, data in zip(commands, encoded, strict=True):
+            if len(data) > MAX_COMMAND:
+                raise ConfigError(
+                    f"a command of {len(data)} bytes ({type(command).__name__}) is too large: at most {MAX_COMMAND}; "
+                    "split it, or replicate a reference to the data instead"
+                )
+        if sum(map(len, encoded)) > MAX_ENTRY:
+            raise ConfigError(f"commands of together more than {MAX_ENTRY} bytes cannot be applied as one; split them")
+        try:
+            with anyio.fail_after(timeout):
+                await self._worker.proposals.wait_room()
+        except TimeoutError:
+            raise Offline(self._offline_text(timeout), commands) from None
+        return self._worker.submit(encoded)
+
+    async def _wait(self, call: Call, event: anyio.Event, commands: Sequence[Any], timeout: float) -> None:
+        try:
+            with anyio.fail_after(timeout):
+                await event.wait()
+        except TimeoutError:
+            if self._worker.proposals.withdraw(call):
+                raise Offline(self._offline_text(timeout), commands) from None
+            raise OutcomeUnknown(
+                f"a command was handed to the leader of group {self.name!r}, but its outcome was not known within "
+                f"{timeout:g} s ({self._situation()}); it takes effect at most once: `await error.wait()` waits on",
+                self._settle(call),
+            ) from None
+        except BaseException:
+            self._worker.proposals.withdraw(call)  # a cancelled call that never left takes no effect
+            raise
+
+    def _settle(self, call: Call) -> Any:
+        async def settle() -> list[Any]:
+            await call.settled.wait()
+            if call.failure:
+                raise call.failure
+            return self._results(call)
+
+        return settle
+
+    def _offline_text(self, timeout: float) -> str:
+        return f"no leader of group {self.name!r} took the command within {timeout:g} s ({self._situation()}); nothing was sent"
+
+    def _situation(self) -> str:
+        leader = self.leader
+        bonds, voters = len(self._worker.bonds), len(self._worker.engine.voters)
+        return f"leader: {leader.short if leader else 'none'}, bonded with {bonds}, voters: {voters}"

@@ -1,0 +1,242 @@
+"""A proposer's side of exactly-once: what it wants executed, in order, through whatever leader there is.
+
+Pure: the worker feeds it what the engine and the applier report, and asks it what to propose next. Calls take effect
+in the order in which they were added. Until a call is sent it can be withdrawn; from then on it stays until the log
+has settled it, through any number of leaders.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import anyio
+
+from p2praft.groups.applier import Applied
+from p2praft.raft.messages import Commands, Index, OpenSession
+from p2praft.raft.sessions import Verdict
+
+MAX_PENDING = 65_536
+"""Commands of one member that may be unsettled; more callers wait."""
+MAX_PENDING_BYTES = 32 * 1024 * 1024
+"""Their bytes, likewise."""
+BATCH_COMMANDS = 4096
+BATCH_BYTES = 512 * 1024
+RETRY_DELAY = 0.05
+"""Seconds before a refused proposal is sent again."""
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """Commands that one caller wants executed, applied without others in between.
+
+    Attributes:
+        commands: Encoded.
+        first: Sequence number of the first command; 0 until sent.
+        index: Where a leader said it stands; may change with the leader until it is committed.
+        results: One (ok, encoded result) a command, once settled.
+        failure: Why it will never be settled, if so.
+        indexed: Set when ``index`` is first known, or it failed.
+        settled: Set when ``results`` or ``failure`` is there.
+    """
+
+    commands: tuple[bytes, ...]
+    first: int = 0
+    index: Index = Index(0)
+    results: list[tuple[bool, bytes]] = field(default_factory=list)
+    failure: Exception | None = None
+    indexed: anyio.Event = field(default_factory=anyio.Event)
+    settled: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def size(self) -> int:
+        """Bytes of its commands."""
+        return sum(map(len, self.commands))
+
+    def _finish(self) -> None:
+        self.indexed.set()
+        self.settled.set()
+
+
+class Proposals:
+    """The queue of one member's calls.
+
+    Attributes:
+        resend_at: When unanswered proposals are sent again, on the worker's clock; ``inf`` if none is out.
+    """
+
+    def __init__(self, *, nonce: bytes, forward_timeout: float) -> None:
+        self._nonce = nonce
+        self._forward_timeout = forward_timeout
+        self._session: int | None = None
+        self._next = 1
+        self._settled_up_to = 0
+        self._unsent: deque[Call] = deque()
+        self._sent: deque[Call] = deque()
+        self._requests: dict[int, list[Call]] = {}
+        self._request = 0
+        self._opening = False
+        self._count = 0
+        self._bytes = 0
+        self._room = anyio.Event()
+        self.resend_at = float("inf")
+        self._not_before = 0.0
+
+    # --- callers
+
+    async def wait_room(self) -> None:
+        """Wait until another call may be added."""
+        while self._count >= MAX_PENDING or self._bytes >= MAX_PENDING_BYTES:
+            await self._room.wait()
+
+    def add(self, commands: tuple[bytes, ...]) -> Call:
+        """Queue commands."""
+        call = Call(commands)
+        self._unsent.append(call)
+        self._count += len(commands)
+        self._bytes += call.size
+        return call
+
+    def withdraw(self, call: Call) -> bool:
+        """Forget a call that was never sent; False if it was."""
+        if call.first or call not in self._unsent:
+            return False
+        self._unsent.remove(call)
+        self._release(call)
+        return True
+
+    def fail(self, error: Exception) -> None:
+        """No call will be settled any more."""
+        for call in (*self._sent, *self._unsent):
+            call.failure = error
+            call._finish()
+        self._sent.clear()
+        self._unsent.clear()
+        self._count = self._bytes = 0
+        self._room.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether every call is settled."""
+        return not self._sent and not self._unsent
+
+    # --- the worker
+
+    def rewind(self, now: float, delay: float = 0.0) -> None:
+        """Whatever is unsettled must be sent again, in order, after ``delay`` seconds: the leader may not have it."""
+        self._requests.clear()
+        self._opening = False
+        self._unsent.extendleft(reversed(self._sent))
+        self._sent.clear()
+        self._not_before = now + delay
+        self.resend_at = self._not_before if self._unsent or self._session is None else float("inf")
+
+    def on_time(self, now: float) -> None:
+        """Nothing came of what was sent for too long, or the time to send again has come."""
+        if now < self.resend_at:
+            return
+        self.resend_at = float("inf")
+        if self._sent or self._opening:
+            self.rewind(now)
+
+    def next_proposal(self, now: float) -> tuple[int, OpenSession | Commands] | None:
+        """The next thing to propose and its request number; None if there is nothing to send now."""
+        if now < self._not_before:
+            return None
+        if self._session is None:
+            if self._opening or not self._unsent:
+                return None
+            self._opening = True
+            self._request += 1
+            self._expect_answer(now)
+            return self._request, OpenSession(nonce=self._nonce)
+        if not self._unsent:
+            return None
+        batch: list[Call] = []
+        commands: list[bytes] = []
+        size = 0
+        while self._unsent and (
+            not batch
+            or (
+                len(commands) + len(self._unsent[0].commands) <= BATCH_COMMANDS
+                and size + self._unsent[0].size <= BATCH_BYTES
+            )
+        ):
+            call = self._unsent.popleft()
+            if not call.first:
+                call.first = self._next
+                self._next += len(call.commands)
+            batch.append(call)
+            commands.extend(call.commands)
+            size += call.size
+        self._sent.extend(batch)
+        self._request += 1
+        self._requests[self._request] = batch
+        self._expect_answer(now)
+        return self._request, Commands(
+            session=self._session, first=batch[0].first, settled=self._settled_up_to, commands=tuple(commands)
+        )
+
+    def on_answer(self, request: int, index: Index, now: float) -> None:
+        """The leader gave the proposal a place, or refused it (index 0)."""
+        if index == 0:
+            if request in self._requests or (self._opening and request == self._request):
+                self.rewind(now, RETRY_DELAY)
+            return
+        for call in self._requests.pop(request, ()):
+            call.index = index
+            call.indexed.set()
+
+    def on_applied(self, applied: Applied, now: float) -> None:
+        """An entry was applied; settle what it settles of ours."""
+        if applied.nonce is not None:
+            if applied.nonce == self._nonce and self._session is None:
+                self._session = applied.session
+                self._opening = False
+                self.resend_at = float("inf")
+            return
+        if applied.session != self._session:
+            return
+        if applied.verdict is Verdict.EXPIRED:
+            self.restart(now)
+        elif applied.verdict is Verdict.GAP:
+            self.rewind(now)
+        for sequence, ok, result in applied.outcomes:
+            self._settle(sequence, ok, result)
+        self.resend_at = now + self._forward_timeout if self._sent else float("inf")
+
+    def restart(self, now: float) -> None:
+        """Our session is unknown: none of what is unsettled was applied, and under it never will be. Open another."""
+        self._session = None
+        self.rewind(now)
+        for call in self._unsent:
+            call.first = 0
+            call.results.clear()
+        self._next, self._settled_up_to = 1, 0
+
+    # --- inner workings
+
+    def _expect_answer(self, now: float) -> None:
+        if self.resend_at <= now or self.resend_at == float("inf"):
+            self.resend_at = now + self._forward_timeout
+
+    def _settle(self, sequence: int, ok: bool, result: bytes) -> None:
+        if sequence != self._settled_up_to + 1:
+            return  # a repeat's outcome that we had already
+        queue = self._sent or self._unsent
+        if not queue or not queue[0].first:
+            return
+        call = queue[0]
+        call.results.append((ok, result))
+        self._settled_up_to = sequence
+        if len(call.results) == len(call.commands):
+            queue.popleft()
+            self._release(call)
+            call._finish()
+
+    def _release(self, call: Call) -> None:
+        self._count -= len(call.commands)
+        self._bytes -= call.size
+        if self._count < MAX_PENDING and self._bytes < MAX_PENDING_BYTES:
+            self._room.set()
+            self._room = anyio.Event()

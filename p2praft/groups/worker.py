@@ -1,0 +1,385 @@
+"""The group worker: drives one engine. It owns the engine, the storage, the state machine and the bonds.
+
+Everything that changes the engine happens in one task, in turns: take what came in, let time pass, propose, perform
+the effects, sleep until something comes or the engine's next deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from p2praft.config import ConsensusConfig, LeadershipPreference
+from p2praft.errors import GroupClosed, P2PRaftError, StorageError
+from p2praft.groups.applier import Applier
+from p2praft.groups.bond import Bond, Departure, Envelope
+from p2praft.groups.events import GroupEvent, Listener
+from p2praft.groups.machine import StateMachine
+from p2praft.groups.proposals import RETRY_DELAY, Call, Proposals
+from p2praft.groups.queries import Queries
+from p2praft.raft.effects import Accepted, Effects, Write
+from p2praft.raft.engine import Engine
+from p2praft.raft.messages import Member
+from p2praft.storage import Storage
+from transport import LinkClosed, LinkFull, PeerId
+
+logger = logging.getLogger("p2praft.group")
+
+MAX_INBOX = 4096
+"""Frames of one bond that may wait for the worker; its reader then waits, and so, in the end, does the peer."""
+
+
+class Worker:
+    """One member's part in one group.
+
+    Attributes:
+        engine: The consensus engine.
+        applier: The state machine.
+        bonds: Live bonds by peer.
+        name: The group's name, for people.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        peer_id: PeerId,
+        machine: StateMachine,
+        storage: Storage,
+        config: ConsensusConfig,
+        preference: LeadershipPreference,
+        rng: random.Random,
+    ) -> None:
+        now = anyio.current_time()
+        self.name = name
+        self.config = config
+        self.preference = preference
+        self.me = Member(peer_id, storage.incarnation, storage.volatile)
+        self.applier = Applier(machine)
+        self.bonds: dict[PeerId, Bond] = {}
+        self.engine = Engine(
+            me=self.me,
+            config=config,
+            preference=preference,
+            rng=rng,
+            now=now,
+            epoch=time.time() - now,
+            restored=storage.load(),
+        )
+        self.proposals = Proposals(nonce=rng.randbytes(16), forward_timeout=config.forward_timeout)
+        self.queries = Queries(forward_timeout=config.forward_timeout)
+        self.failure: P2PRaftError | None = None
+        self._storage = storage
+        self._inbox: deque[Callable[[float], None]] = deque()
+        self._woken = anyio.Event()
+        self._writes: list[Write] = []
+        self._write_ready = anyio.Event()
+        self._changed = anyio.Event()
+        self._listeners: list[Listener] = []
+        self._closing = False
+        self._done = anyio.Event()
+
+    # --- life
+
+    async def run(self) -> None:
+        """Drive the engine until the group closes or its storage fails."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                if self._storage.blocking:
+                    tasks.start_soon(self._write_to_disk)
+                await self._turns()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._end()
+
+    def close(self) -> None:
+        """Stop after the present turn; what is unsettled fails with :class:`GroupClosed`."""
+        self._closing = True
+        self.wake()
+
+    async def shut_down(self) -> None:
+        """Hand over the leadership if somebody can take it, tell the others, and stop."""
+        if self.engine.is_leader and len(self.engine.voters) > 1:
+            self.transfer(None)
+            with anyio.move_on_after(self.config.election_timeout):
+                while self.engine.is_leader and not self._closing:
+                    await self.wait_change()
+        for bond in self.bonds.values():
+            with contextlib.suppress(LinkClosed, LinkFull):
+                bond.link.send_nowait(Departure())
+        self.close()
+        await self.wait_done()
+
+    async def wait_done(self) -> None:
+        """Wait until :meth:`run` has ended."""
+        await self._done.wait()
+
+    async def _turns(self) -> None:
+        while not self._closing:
+            now = anyio.current_time()
+            deadline = min(self.engine.deadline, self.proposals.resend_at, self.queries.resend_at)
+            if now < deadline and not self._inbox:
+                with anyio.move_on_at(deadline):
+                    await self._woken.wait()
+            else:
+                await anyio.lowlevel.checkpoint()  # a busy group must not starve the others
+            self._woken = anyio.Event()
+            try:
+                self._turn(anyio.current_time())
+            except P2PRaftError as error:
+                self._fail(error)
+
+    def _turn(self, now: float) -> None:
+        for _ in range(len(self._inbox)):
+            self._inbox.popleft()(now)
+        self.engine.tick(now)  # after every batch: a busy inbox must not starve the timer
+        self._propose(now)
+        self._perform(self.engine.take_effects(), now)
+
+    def _propose(self, now: float) -> None:
+        self.proposals.on_time(now)
+        while (proposal := self.proposals.next_proposal(now)) is not None:
+            if not self.engine.propose(*proposal):
+                self.proposals.rewind(now, RETRY_DELAY)
+                break
+        if now >= self.queries.resend_at:
+            self.queries.rewind(now)
+        if (request := self.queries.next_request(now)) is not None and not self.engine.read(request):
+            self.queries.rewind(now, RETRY_DELAY)
+
+    def _perform(self, effects: Effects, now: float) -> None:
+        while True:
+            for outgoing in effects.messages:
+                bond = self.bonds.get(outgoing.to.peer_id)
+                if bond is not None and bond.member == outgoing.to:
+                    bond.send(outgoing)
+            self._deliver(effects, now)
+            if effects.write is None:
+                return
+            if self._storage.blocking:
+                self._writes.append(effects.write)
+                self._write_ready.set()
+                return
+            self._storage.write((effects.write,))
+            self.engine.persisted(effects.write.serial, now)
+            effects = self.engine.take_effects()
+
+    def _deliver(self, effects: Effects, now: float) -> None:
+        """Apply what is committed, settle calls and reads, tell the application."""
+        if effects.reset:
+            self.applier.reset()
+            self.proposals.restart(now)
+        for entry in effects.committed:
+            applied = self.applier.apply(entry)
+            if applied is not None:
+                self.proposals.on_applied(applied, now)
+        for answer in effects.answers:
+            if isinstance(answer, Accepted):
+                self.proposals.on_answer(answer.request, answer.index, now)
+            else:
+                self.queries.on_answer(answer.request, answer.index, now, retry_delay=RETRY_DELAY)
+        for event in effects.events:
+            if event.kind == "leader":
+                self.proposals.rewind(now)
+                self.queries.rewind(now)
+            peer = event.member.peer_id if event.member else None
+            self.tell(GroupEvent(kind=event.kind.value, term=event.term, peer=peer, text=event.text))
+        self.queries.serve(self.applier.index)
+        if effects.committed or effects.events or effects.answers or effects.write or effects.reset:
+            self._notify()
+
+    async def _write_to_disk(self) -> None:
+        """Make writes durable on a thread, all that have queued up as one transaction (group commit)."""
+        while True:
+            await self._write_ready.wait()
+            self._write_ready = anyio.Event()
+            writes, self._writes = self._writes, []
+            try:
+                await anyio.to_thread.run_sync(self._storage.write, writes)
+            except StorageError as error:
+                self._fail(error)
+                return
+            serial = writes[-1].serial
+            self._post(lambda now, serial=serial: self.engine.persisted(serial, now))  # type: ignore[misc]
+
+    def _fail(self, error: P2PRaftError) -> None:
+        """Stop rather than forget."""
+        logger.error("group %s stops on this node: %s", self.name, error)
+        self.failure = error
+        self.close()
+
+    def _end(self) -> None:
+        self._closing = True
+        for bond in list(self.bonds.values()):
+            bond.link.close("the member stops")
+        self.bonds.clear()
+        self._storage.close()
+        error = self.failure or GroupClosed(f"group {self.name!r} is closed on this node")
+        self.proposals.fail(error)
+        self.queries.fail(error)
+        self.tell(GroupEvent(kind="closed", term=self.engine.term, text=str(error)))
+        for listener in self._listeners:
+            listener.close()
+        self._notify()
+        self._done.set()
+
+    # --- bonds
+
+    def add_bond(self, bond: Bond) -> bool:
+        """Take a proven bond; False if the one that stands is to be kept (then close the new one)."""
+        peer = bond.member.peer_id
+        standing = self.bonds.get(peer)
+        if self._closing:
+            return False
+        if standing is not None:
+            same = standing.member == bond.member and standing.link.binding == bond.link.binding
+            if same and not standing.link.closed and not _is_canonical(bond, self.me.peer_id):
+                return False
+            self._drop_bond(standing, "replaced by a newer bond")
+        self.bonds[peer] = bond
+        self._post(lambda now: self.engine.bond_up(bond.member, now))
+        self.tell(GroupEvent(kind="bond formed", term=self.engine.term, peer=peer, text=f"bonded with {peer.short}"))
+        return True
+
+    async def read_bond(self, bond: Bond) -> None:
+        """Feed the engine with what comes over a bond, until it breaks."""
+        try:
+            while self.bonds.get(bond.member.peer_id) is bond:
+                message = await bond.link.receive()
+                self._take(message, bond)
+                try:
+                    for _ in range(256):
+                        self._take(bond.link.receive_nowait(), bond)
+                except anyio.WouldBlock:
+                    pass
+                while len(self._inbox) > MAX_INBOX and not self._closing:
+                    await anyio.lowlevel.checkpoint()
+        except LinkClosed:
+            pass
+        finally:
+            self._drop_bond(bond, bond.link.close_reason or "the connection broke")
+
+    def _take(self, message: object, bond: Bond) -> None:
+        if isinstance(message, Envelope):
+            raft, history, sender = message.message, message.history, bond.member
+            self._post(lambda now: self.engine.receive(raft, sender, now, history=history))
+        elif isinstance(message, Departure):
+            self._drop_bond(bond, "the member stops")
+        else:
+            bond.link.close(f"unexpected {type(message).__name__} on a bond")
+
+    def _drop_bond(self, bond: Bond, reason: str) -> None:
+        bond.link.close(reason)
+        peer = bond.member.peer_id
+        if self.bonds.get(peer) is not bond:
+            return
+        del self.bonds[peer]
+        self._post(lambda now: self.engine.bond_down(bond.member, now))
+        text = f"lost the bond with {peer.short}: {reason}"
+        self.tell(GroupEvent(kind="bond lost", term=self.engine.term, peer=peer, text=text))
+
+    # --- callers
+
+    def submit(self, commands: tuple[bytes, ...]) -> Call:
+        """Queue commands; the call is settled by the log."""
+        if self._closing:
+            raise self.failure or GroupClosed(f"group {self.name!r} is closed on this node")
+        call = self.proposals.add(commands)
+        self.wake()
+        return call
+
+    async def read_index(self) -> None:
+        """Wait until the local state may serve a read that began now, linearizably."""
+        if self._closing:
+            raise self.failure or GroupClosed(f"group {self.name!r} is closed on this node")
+        read = self.queries.add()
+        self.wake()
+        try:
+            await read.ready.wait()
+        finally:
+            self.queries.withdraw(read)
+        if read.failure:
+            raise read.failure
+
+    def transfer(self, to: Member | None) -> None:
+        """Ask the engine to hand over."""
+        self._post(lambda now: void(self.engine.transfer_leadership(to, now)))
+
+    def leave(self) -> None:
+        """Ask to be no voter any more."""
+        self._post(lambda now: self.engine.leave())
+
+    def listen(self) -> Listener:
+        """A queue of events from now on."""
+        listener = Listener()
+        self._listeners.append(listener)
+        if self._done.is_set():
+            listener.close()
+        return listener
+
+    def forget(self, listener: Listener) -> None:
+        """End a queue of events."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    async def wait_change(self) -> None:
+        """Wait until anything that callers can see may have changed.
+
+        Raises:
+            GroupClosed: It never will again.
+        """
+        if self._done.is_set():
+            raise self.failure or GroupClosed(f"group {self.name!r} is closed on this node")
+        await self._changed.wait()
+
+    def tell(self, event: GroupEvent) -> None:
+        """Hand an event to all who listen."""
+        logger.debug("group %s: %s", self.name, event.text)
+        for listener in self._listeners:
+            listener.put(event)
+        self._notify()
+
+    def wake(self) -> None:
+        """Have another turn soon."""
+        self._woken.set()
+
+    @property
+    def online(self) -> bool:
+        """Whether commands can be expected to succeed: a leader is known and reachable, and a first commit was seen."""
+        engine = self.engine
+        leader = engine.leader
+        if self._closing or leader is None or engine.commit == 0:
+            return False
+        return engine.is_leader or leader.peer_id in self.bonds
+
+    @property
+    def closed(self) -> bool:
+        """Whether the worker stops or has stopped."""
+        return self._closing
+
+    # --- inner workings
+
+    def _post(self, action: Callable[[float], None]) -> None:
+        self._inbox.append(action)
+        self._woken.set()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+def void(_: object) -> None:
+    """Drop a result."""
+
+
+def _is_canonical(bond: Bond, me: PeerId) -> bool:
+    """Of two bonds over one connection, the one that the lower PeerId opened stays."""
+    return bond.link.dialled == (me < bond.member.peer_id)

@@ -1,0 +1,368 @@
+"""A node's membership in a named network, and its groups in it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from discovery import Discovery, NetworkId, PeerInfo, Peers
+from p2praft.config import ConsensusConfig, LeadershipPreference, NetworkConfig
+from p2praft.errors import ConfigError, GroupClosed
+from p2praft.groups.binder import Binder
+from p2praft.groups.bond import BOND, Membership, accept_bond
+from p2praft.groups.group import Group
+from p2praft.groups.key import GroupId, GroupKey
+from p2praft.groups.machine import NoMachine, StateMachine
+from p2praft.groups.worker import Worker
+from p2praft.storage import MemoryStorage, Storage
+from transport import Endpoint, HostPort, Link, LinkClosed, PeerAddr, PeerId, QuicTransport, SecretKey, Transport
+
+logger = logging.getLogger("p2praft")
+
+
+class Validator:
+    """Says which peers may be members beside holding the key. Part of the GroupId by its signature.
+
+    Attributes:
+        signature: Names the rule and its version.
+    """
+
+    signature: str = ""
+
+    def allows(self, peer: PeerInfo) -> bool:
+        """Whether the peer may bond."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    """One group that runs on this node, shared by all handles of it."""
+
+    group: Group
+    worker: Worker
+    binder: Binder
+    membership: Membership
+    machine: StateMachine
+    preference: LeadershipPreference
+    validators: Sequence[Validator]
+    tasks: TaskGroup
+    handles: int = 0
+
+
+class Network:
+    """A node in a named network. Entering binds the socket and joins; leaving departs.
+
+    Args:
+        name: The network's name: nodes of other networks are not heard.
+        identity: The node's key; a path to keep it at (made on first use); or None: in ``data_dir``, else a fresh one.
+        listen: ``host:port`` of the UDP socket; port 0 takes a free one.
+        advertise: ``host:port`` where others reach this node, if that is not where it listens.
+        seeds: Addresses of any members; ones that are down are retried and hold nothing up.
+        tags: Words that others see in the catalog.
+        data_dir: Keeps the identity and the groups' logs; without it all lives in memory.
+        transport: How nodes are linked; QUIC if None.
+        config: Intervals and limits.
+
+    Attributes:
+        name: As given.
+        id: Of the name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        identity: SecretKey | str | os.PathLike[str] | None = None,
+        listen: str = "0.0.0.0:0",
+        advertise: Sequence[str] = (),
+        seeds: Sequence[str | PeerAddr] = (),
+        tags: Collection[str] = (),
+        data_dir: str | os.PathLike[str] | None = None,
+        transport: Transport | None = None,
+        config: NetworkConfig | None = None,
+    ) -> None:
+        if not isinstance(name, str) or not 0 < len(name) <= 255:
+            raise ConfigError(f"name={name!r} is not allowed: a network's name has 1 to 255 characters")
+        self.name = name
+        self.id = NetworkId.of(name)
+        self._config = config or NetworkConfig()
+        self._listen = HostPort.parse(listen)
+        self._advertise = tuple(HostPort.parse(text) for text in advertise)
+        self._seeds = tuple(seed if isinstance(seed, PeerAddr) else PeerAddr.parse(seed) for seed in seeds)
+        self._tags = tuple(tags)
+        self._data_dir = Path(data_dir) if data_dir is not None else None
+        self._transport = transport or QuicTransport(self._config.quic)
+        self._identity = identity
+        self._rng = random.Random(secrets.randbits(64))
+        self._members: dict[GroupId, _Member] = {}
+        self._endpoint: Endpoint | None = None
+        self._discovery: Discovery | None = None
+        self._tasks: TaskGroup | None = None
+        self._binding: AbstractAsyncContextManager[Endpoint] | None = None
+
+    # --- life
+
+    async def __aenter__(self) -> Self:
+        key = self._load_identity()
+        binding = self._transport.bind(key, listen=self._listen, advertise=self._advertise)
+        endpoint = await binding.__aenter__()
+        try:
+            discovery = Discovery(
+                endpoint,
+                key,
+                network=self.name,
+                seeds=self._seeds,
+                tags=self._tags,
+                config=self._config.discovery,
+                rng=random.Random(self._rng.getrandbits(64)),
+                state_path=self._data_dir / "peers" if self._data_dir else None,
+            )
+            await discovery.__aenter__()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await binding.__aexit__(None, None, None)
+            raise
+        self._endpoint, self._discovery, self._binding = endpoint, discovery, binding
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        endpoint.serve(BOND, self._accept_bond)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._tasks and self._discovery and self._binding and self._endpoint
+        # Shielded but bounded: a cancelled owner still says goodbye, and nothing can hold it up for long. Each part
+        # is left without the body's exception, so that it reaches the caller as it is, in no group.
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(self._config.shutdown_timeout):
+                for member in list(self._members.values()):
+                    await self._stop(member)
+            for member in list(self._members.values()):
+                member.worker.close()
+            self._endpoint.unserve(BOND)
+            self._tasks.cancel_scope.cancel()
+            await self._tasks.__aexit__(None, None, None)
+            await self._discovery.__aexit__(None, None, None)
+            await self._binding.__aexit__(None, None, None)
+        self._members.clear()
+        self._endpoint = None
+
+    # --- what it is
+
+    @property
+    def peer_id(self) -> PeerId:
+        """This node's identity."""
+        return self._live().peer_id
+
+    @property
+    def address(self) -> PeerAddr:
+        """What another node's ``seeds`` take."""
+        return self._live().address
+
+    @property
+    def peers(self) -> Peers:
+        """The catalog: who else is in the network."""
+        self._live()
+        assert self._discovery is not None
+        return self._discovery.peers
+
+    @property
+    def groups(self) -> Mapping[GroupId, Group]:
+        """The groups that run on this node."""
+        return {group_id: member.group for group_id, member in self._members.items()}
+
+    # --- groups
+
+    def group(
+        self,
+        name: str,
+        *,
+        secret: GroupKey | str,
+        machine: StateMachine | None = None,
+        preference: LeadershipPreference = LeadershipPreference.NORMAL,
+        consensus: ConsensusConfig | None = None,
+        validators: Sequence[Validator] = (),
+    ) -> GroupHandle:
+        """Join a group while the context lasts.
+
+        Args:
+            name: The group's name.
+            secret: What its members share: a key, or a passphrase.
+            machine: What it replicates; None for a group that only elects a leader.
+            preference: Whether this member campaigns.
+            consensus: How the group agrees; the same on every member.
+            validators: Who may be a member beside holding the key.
+
+        Raises:
+            ConfigError: A value is not allowed.
+        """
+        if not isinstance(name, str) or not 0 < len(name) <= 255:
+            raise ConfigError(f"name={name!r} is not allowed: a group's name has 1 to 255 characters")
+        machine = machine or NoMachine()
+        if not machine.signature:
+            raise ConfigError(
+                f"{type(machine).__name__}.signature is empty: give the state machine a name and version, such as 'counter/1'"
+            )
+        key = secret if isinstance(secret, GroupKey) else GroupKey.from_passphrase(secret)
+        config = consensus or ConsensusConfig()
+        group_id = GroupId.of(
+            key,
+            network=self.id,
+            name=name,
+            config=config,
+            signature=machine.signature,
+            validators=[validator.signature for validator in validators],
+        )
+        return GroupHandle(self, name, key, group_id, machine, preference, config, tuple(validators))
+
+    async def _join(self, handle: GroupHandle) -> _Member:
+        tasks = self._tasks
+        endpoint = self._live()
+        assert tasks is not None
+        assert self._discovery is not None
+        member = self._members.get(handle.group_id)
+        if member is not None and not member.worker.closed:
+            if member.preference != handle.preference:
+                raise ConfigError(
+                    f"group {handle.name!r} runs on this node as {member.preference}; it cannot be {handle.preference} as well"
+                )
+            member.handles += 1
+            return member
+        worker = Worker(
+            name=handle.name,
+            peer_id=endpoint.peer_id,
+            machine=handle.machine,
+            storage=self._storage(handle.group_id),
+            config=handle.config,
+            preference=handle.preference,
+            rng=random.Random(self._rng.getrandbits(64)),
+        )
+        membership = Membership(handle.group_id, handle.key, worker.me)
+        binder = Binder(worker, membership, endpoint, self._discovery, self._rng)
+        member = _Member(
+            group=Group(handle.group_id, worker),
+            worker=worker,
+            binder=binder,
+            membership=membership,
+            machine=handle.machine,
+            preference=handle.preference,
+            validators=handle.validators,
+            tasks=tasks,
+            handles=1,
+        )
+        self._members[handle.group_id] = member
+        tasks.start_soon(worker.run, name=f"group {handle.name}")
+        tasks.start_soon(binder.run, name=f"binder {handle.name}")
+        self._announce()
+        return member
+
+    async def _release(self, member: _Member) -> None:
+        member.handles -= 1
+        if member.handles == 0 and self._members.get(member.membership.group) is member:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(self._config.shutdown_timeout):
+                await self._stop(member)
+            member.worker.close()
+
+    async def _stop(self, member: _Member) -> None:
+        """Hand over the leadership if there is somebody to take it, then stop for now."""
+        self._members.pop(member.membership.group, None)
+        self._announce()
+        await member.worker.shut_down()
+
+    async def _accept_bond(self, link: Link) -> None:
+        groups = {member.membership.group.key: member.membership for member in self._members.values()}
+        try:
+            accepted = await accept_bond(link, self._live().peer_id, groups)
+        except (LinkClosed, TimeoutError):
+            link.close("the bond was not proven in time")
+            return
+        if accepted is None:
+            logger.debug("refused a bond to %s", link.peer_id.short)
+            return
+        bond, group = accepted
+        member = self._members.get(GroupId(group))
+        if member is None:
+            link.close("the member stops")
+            return
+        member.binder.hold(bond, member.tasks)
+
+    # --- inner workings
+
+    def _live(self) -> Endpoint:
+        if self._endpoint is None:
+            raise GroupClosed(f"network {self.name!r} is not entered; use it as `async with Network(…) as net:`")
+        return self._endpoint
+
+    def _announce(self) -> None:
+        assert self._discovery is not None
+        self._discovery.set_groups([group_id.key for group_id in self._members])
+
+    def _load_identity(self) -> SecretKey:
+        if isinstance(self._identity, SecretKey):
+            return self._identity
+        path = Path(self._identity) if self._identity is not None else None
+        if path is None and self._data_dir is not None:
+            self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path = self._data_dir / "identity.key"
+        if path is None:
+            return SecretKey.generate()
+        if path.exists():
+            return SecretKey.load(path)
+        key = SecretKey.generate()
+        key.save(path)
+        return key
+
+    def _storage(self, group_id: GroupId) -> Storage:
+        return MemoryStorage()
+
+
+class GroupHandle:
+    """What ``Network.group`` returns: enter it to run the group.
+
+    Attributes:
+        group_id: Known before it runs.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        name: str,
+        key: GroupKey,
+        group_id: GroupId,
+        machine: StateMachine,
+        preference: LeadershipPreference,
+        config: ConsensusConfig,
+        validators: tuple[Validator, ...],
+    ) -> None:
+        self.network = network
+        self.name = name
+        self.key = key
+        self.group_id = group_id
+        self.machine = machine
+        self.preference = preference
+        self.config = config
+        self.validators = validators
+        self._member: _Member | None = None
+
+    async def __aenter__(self) -> Group:
+        self._member = await self.network._join(self)
+        return self._member.group
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        member, self._member = self._member, None
+        if member is not None:
+            await self.network._release(member)
