@@ -25,7 +25,7 @@ from p2praft.groups.group import Group
 from p2praft.groups.key import GroupId, GroupKey
 from p2praft.groups.machine import NoMachine, StateMachine
 from p2praft.groups.worker import Worker
-from p2praft.storage import MemoryStorage, Storage
+from p2praft.storage import DataDirectory, MemoryStorage, SqliteStorage, Storage
 from transport import Endpoint, HostPort, Link, LinkClosed, PeerAddr, PeerId, QuicTransport, SecretKey, Transport
 
 logger = logging.getLogger("p2praft")
@@ -106,6 +106,7 @@ class Network:
         self._identity = identity
         self._rng = random.Random(secrets.randbits(64))
         self._members: dict[GroupId, _Member] = {}
+        self._directory: DataDirectory | None = None
         self._endpoint: Endpoint | None = None
         self._discovery: Discovery | None = None
         self._tasks: TaskGroup | None = None
@@ -114,7 +115,16 @@ class Network:
     # --- life
 
     async def __aenter__(self) -> Self:
-        key = self._load_identity()
+        if self._data_dir is not None:
+            self._directory = DataDirectory(self._data_dir)
+        try:
+            await self._bind(self._load_identity())
+        except BaseException:
+            self._close_directory()
+            raise
+        return self
+
+    async def _bind(self, key: SecretKey) -> None:
         binding = self._transport.bind(key, listen=self._listen, advertise=self._advertise)
         endpoint = await binding.__aenter__()
         try:
@@ -137,12 +147,14 @@ class Network:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         endpoint.serve(BOND, self._accept_bond)
-        return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._tasks and self._discovery and self._binding and self._endpoint
+        assert self._tasks is not None
+        assert self._discovery is not None
+        assert self._binding is not None
+        assert self._endpoint is not None
         # Shielded but bounded: a cancelled owner still says goodbye, and nothing can hold it up for long. Each part
         # is left without the body's exception, so that it reaches the caller as it is, in no group.
         with anyio.CancelScope(shield=True):
@@ -158,6 +170,7 @@ class Network:
             await self._binding.__aexit__(None, None, None)
         self._members.clear()
         self._endpoint = None
+        self._close_directory()
 
     # --- what it is
 
@@ -300,6 +313,11 @@ class Network:
 
     # --- inner workings
 
+    def _close_directory(self) -> None:
+        if self._directory is not None:
+            self._directory.close()
+            self._directory = None
+
     def _live(self) -> Endpoint:
         if self._endpoint is None:
             raise GroupClosed(f"network {self.name!r} is not entered; use it as `async with Network(…) as net:`")
@@ -314,7 +332,6 @@ class Network:
             return self._identity
         path = Path(self._identity) if self._identity is not None else None
         if path is None and self._data_dir is not None:
-            self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             path = self._data_dir / "identity.key"
         if path is None:
             return SecretKey.generate()
@@ -325,7 +342,9 @@ class Network:
         return key
 
     def _storage(self, group_id: GroupId) -> Storage:
-        return MemoryStorage()
+        if self._directory is None:
+            return MemoryStorage()
+        return SqliteStorage(self._directory.path / "groups" / f"{group_id}.sqlite")
 
 
 class GroupHandle:
