@@ -1,0 +1,48 @@
+"""Authenticated, framed, multiplexed links between two peers."""
+
+from transport.address import HostPort, PeerAddr
+from transport.errors import (
+    AddressError,
+    BindError,
+    DialError,
+    KeyFileError,
+    LinkClosed,
+    LinkFull,
+    ProofFailed,
+    TransportError,
+    Unreachable,
+    VersionMismatch,
+    WireError,
+    WrongIdentity,
+)
+from transport.identity import PeerId, SecretKey
+from transport.link import Connection, ConnectionEvent, Endpoint, Handler, Link, Transport
+from transport.wire import Protocol
+
+P2PRAFT_PACKAGE = True
+
+__all__ = [
+    "AddressError",
+    "BindError",
+    "Connection",
+    "ConnectionEvent",
+    "DialError",
+    "Endpoint",
+    "Handler",
+    "HostPort",
+    "KeyFileError",
+    "Link",
+    "LinkClosed",
+    "LinkFull",
+    "PeerAddr",
+    "PeerId",
+    "ProofFailed",
+    "Protocol",
+    "SecretKey",
+    "Transport",
+    "TransportError",
+    "Unreachable",
+    "VersionMismatch",
+    "WireError",
+    "WrongIdentity",
+]

@@ -1,0 +1,207 @@
+"""What a transport gives: endpoints, connections and links. Implemented over QUIC and in memory, with one contract.
+
+A *connection* joins two proven peers; there is one per pair. A *link* is one ordered, framed, flow-controlled,
+bidirectional stream of one protocol on it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from transport.address import HostPort, PeerAddr
+from transport.identity import PeerId, SecretKey
+from transport.wire import Protocol
+
+
+class Link(ABC):
+    """One stream of one protocol between two proven peers.
+
+    Attributes:
+        protocol: What is spoken.
+        peer_id: Who is at the other end.
+        dialled: Whether this side opened the link.
+        connection: What it runs on.
+    """
+
+    protocol: Protocol
+    peer_id: PeerId
+    dialled: bool
+    connection: Connection
+
+    @property
+    def binding(self) -> bytes:
+        """The connection's channel binding: 32 bytes, the same at both ends, different on every connection."""
+        return self.connection.binding
+
+    @abstractmethod
+    async def send(self, message: Any) -> None:
+        """Send a message; waits while the peer has a whole window unread.
+
+        Raises:
+            LinkClosed: The link ended.
+        """
+
+    @abstractmethod
+    def send_nowait(self, message: Any) -> None:
+        """Send a message at once. What is sent in one step of a task shares datagrams.
+
+        Raises:
+            LinkFull: The peer has a whole window unread; nothing was sent.
+            LinkClosed: The link ended.
+        """
+
+    @abstractmethod
+    async def receive(self) -> Any:
+        """The next message.
+
+        Raises:
+            LinkClosed: The link ended, and all that was sent before has been received; says why.
+        """
+
+    @abstractmethod
+    def receive_nowait(self) -> Any:
+        """The next message if it is there.
+
+        Raises:
+            anyio.WouldBlock: None is there yet.
+            LinkClosed: As :meth:`receive`.
+        """
+
+    @abstractmethod
+    def close(self, reason: str = "") -> None:
+        """End the link; idempotent, never waits. What was sent before is still delivered while the connection lives."""
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """Whether either side has ended it."""
+
+    @property
+    @abstractmethod
+    def close_reason(self) -> str | None:
+        """Why it ended; None while it lives."""
+
+
+class Connection(ABC):
+    """A proven connection to one peer.
+
+    Attributes:
+        peer_id: Who is at the other end.
+        binding: Names this connection and no other; 32 bytes, the same at both ends.
+        dialled: Whether this side dialled.
+        remote: Where the peer is.
+    """
+
+    peer_id: PeerId
+    binding: bytes
+    dialled: bool
+    remote: HostPort
+
+    @property
+    @abstractmethod
+    def rtt(self) -> float | None:
+        """Smoothed round-trip time in seconds (RFC 9002, section 5.3); None before the first measurement."""
+
+    @abstractmethod
+    async def open(self, protocol: Protocol) -> Link:
+        """Open a link.
+
+        Raises:
+            LinkClosed: The connection ended. A peer that does not serve the protocol closes the link with a reason.
+        """
+
+    @abstractmethod
+    def close(self, reason: str = "") -> None:
+        """End the connection and all its links; idempotent, never waits."""
+
+    @abstractmethod
+    async def wait_closed(self) -> str:
+        """Wait for the end; why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionEvent:
+    """A connection came or went.
+
+    Attributes:
+        kind: ``up`` once proven, ``down`` when it has ended.
+        connection: Which.
+        reason: Why it ended.
+    """
+
+    kind: Literal["up", "down"]
+    connection: Connection
+    reason: str = ""
+
+
+Handler = Callable[[Link], Awaitable[None]]
+
+
+class Endpoint(ABC):
+    """A bound node: dials and accepts.
+
+    Attributes:
+        peer_id: This node.
+        address: What others can dial.
+        counters: What was counted since the start, by name.
+    """
+
+    peer_id: PeerId
+    address: PeerAddr
+    counters: Counter[str]
+
+    @property
+    @abstractmethod
+    def connections(self) -> Mapping[PeerId, Connection]:
+        """Live, proven connections."""
+
+    @abstractmethod
+    async def connect(self, addr: PeerAddr, *, timeout: float = 10) -> Connection:
+        """The connection to a peer: the one there is, or a new one.
+
+        Args:
+            addr: Who must answer, and where.
+            timeout: Seconds to try.
+
+        Raises:
+            DialError: None could be made; says why.
+        """
+
+    @abstractmethod
+    def serve(self, protocol: Protocol, handler: Handler) -> None:
+        """Have ``handler`` called, in a task of the endpoint's, for each link that a peer opens.
+
+        The link is closed when the handler returns; what it raises is logged, closes the link, and goes no further.
+        """
+
+    @abstractmethod
+    def unserve(self, protocol: Protocol) -> None:
+        """No longer accept links of this protocol; those that are open stay."""
+
+    @abstractmethod
+    def watch(self) -> AsyncIterator[ConnectionEvent]:
+        """Connections as they come and go, beginning with those there are. A slow reader loses the oldest of 1024."""
+
+
+class Transport(ABC):
+    """Makes endpoints."""
+
+    @abstractmethod
+    def bind(
+        self, key: SecretKey, *, listen: HostPort, advertise: Sequence[HostPort] = ()
+    ) -> AbstractAsyncContextManager[Endpoint]:
+        """A bound endpoint while the context lasts.
+
+        Args:
+            key: The node's identity.
+            listen: Where; port 0 takes a free one.
+            advertise: What others dial, if that is not where it listens.
+
+        Raises:
+            BindError: The socket cannot be bound.
+        """
