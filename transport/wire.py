@@ -153,8 +153,7 @@ def _compile(annotation: Any) -> tuple[Dump | None, Load]:
         annotation, *extras = get_args(annotation)
         bounds = next((extra for extra in extras if isinstance(extra, Range | Size)), None)
         if get_origin(annotation) is Annotated:
-            annotation = Annotated[(*get_args(annotation), *extras)]  # type: ignore[assignment]
-            return _compile(annotation)
+            return _compile(Annotated[(*get_args(annotation), *extras)])
     if isinstance(annotation, typing.NewType):
         supertype = annotation.__supertype__
         return _compile(Annotated[supertype, bounds] if bounds else supertype)
@@ -210,14 +209,15 @@ def _int_loader(bounds: Range) -> Load:
     return load
 
 
-def _sized_loader(kind: type, what: str, bounds: Size) -> Load:
+def _sized_loader(kind: type[Any], what: str, bounds: Size) -> Load:
     low, high = bounds.low, bounds.high
 
     def load(plain: Any) -> Any:
         if type(plain) is not kind:
             raise WireError(f"expected {what}, not {_kind(plain)}")
-        if not low <= len(plain) <= high:
-            raise WireError(f"{what} of length {len(plain)}, allowed are {low} to {high}")
+        length = len(plain)  # type: ignore[arg-type]  # text or bytes, as just checked
+        if not low <= length <= high:
+            raise WireError(f"{what} of length {length}, allowed are {low} to {high}")
         return plain
 
     return load
