@@ -17,6 +17,7 @@ from transport.errors import (
 )
 from transport.identity import PeerId, SecretKey
 from transport.link import Connection, ConnectionEvent, Endpoint, Handler, Link, Transport
+from transport.memory import MemoryNetwork
 from transport.wire import Protocol
 
 P2PRAFT_PACKAGE = True
@@ -34,6 +35,7 @@ __all__ = [
     "Link",
     "LinkClosed",
     "LinkFull",
+    "MemoryNetwork",
     "PeerAddr",
     "PeerId",
     "ProofFailed",

@@ -155,7 +155,9 @@ class SecretKey:
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
-            raise KeyFileError(f"{path} exists; a key is never overwritten: choose another name, or remove it") from None
+            raise KeyFileError(
+                f"{path} exists; a key is never overwritten: choose another name, or remove it"
+            ) from None
         except OSError as error:
             raise KeyFileError(f"cannot write {path}: {error.strerror}") from None
         with os.fdopen(handle, "wb") as file:

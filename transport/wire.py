@@ -215,7 +215,7 @@ def _sized_loader(kind: type[Any], what: str, bounds: Size) -> Load:
     def load(plain: Any) -> Any:
         if type(plain) is not kind:
             raise WireError(f"expected {what}, not {_kind(plain)}")
-        length = len(plain)  # type: ignore[arg-type]  # text or bytes, as just checked
+        length = len(plain)
         if not low <= length <= high:
             raise WireError(f"{what} of length {length}, allowed are {low} to {high}")
         return plain
