@@ -27,6 +27,7 @@ from p2praft.groups.machine import NoMachine, StateMachine
 from p2praft.groups.worker import Worker
 from p2praft.storage import DataDirectory, MemoryStorage, SqliteStorage, Storage
 from transport import Endpoint, HostPort, Link, LinkClosed, PeerAddr, PeerId, QuicTransport, SecretKey, Transport
+from transport.tasks import owned_tasks
 
 logger = logging.getLogger("p2praft")
 
@@ -110,6 +111,7 @@ class Network:
         self._endpoint: Endpoint | None = None
         self._discovery: Discovery | None = None
         self._tasks: TaskGroup | None = None
+        self._owned: AbstractAsyncContextManager[TaskGroup] | None = None
         self._binding: AbstractAsyncContextManager[Endpoint] | None = None
 
     # --- life
@@ -144,30 +146,28 @@ class Network:
                 await binding.__aexit__(None, None, None)
             raise
         self._endpoint, self._discovery, self._binding = endpoint, discovery, binding
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
+        self._owned = owned_tasks()
+        self._tasks = await self._owned.__aenter__()
         endpoint.serve(BOND, self._accept_bond)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._tasks is not None
+        assert self._owned is not None
         assert self._discovery is not None
         assert self._binding is not None
         assert self._endpoint is not None
-        # Shielded but bounded: a cancelled owner still says goodbye, and nothing can hold it up for long. Each part
-        # is left without the body's exception, so that it reaches the caller as it is, in no group.
-        with anyio.CancelScope(shield=True):
-            with anyio.move_on_after(self._config.shutdown_timeout):
-                for member in list(self._members.values()):
-                    await self._stop(member)
+        # Shielded but bounded: a cancelled owner still says goodbye, and nothing can hold it up for long. The parts are
+        # left without the body's exception, so that it reaches the caller as it is, in no group.
+        with anyio.CancelScope(shield=True), anyio.move_on_after(self._config.shutdown_timeout):
             for member in list(self._members.values()):
-                member.worker.close()
-            self._endpoint.unserve(BOND)
-            self._tasks.cancel_scope.cancel()
-            await self._tasks.__aexit__(None, None, None)
-            await self._discovery.__aexit__(None, None, None)
-            await self._binding.__aexit__(None, None, None)
+                await self._stop(member)
+        for member in list(self._members.values()):
+            member.worker.close()
+        self._endpoint.unserve(BOND)
+        await self._owned.__aexit__(None, None, None)
+        await self._discovery.__aexit__(None, None, None)
+        await self._binding.__aexit__(None, None, None)
         self._members.clear()
         self._endpoint = None
         self._close_directory()

@@ -1,6 +1,7 @@
 """Authenticated, framed, multiplexed links between two peers."""
 
 from transport.address import HostPort, PeerAddr
+from transport.endpoint import QuicConfig, QuicTransport
 from transport.errors import (
     AddressError,
     BindError,
@@ -40,6 +41,8 @@ __all__ = [
     "PeerId",
     "ProofFailed",
     "Protocol",
+    "QuicConfig",
+    "QuicTransport",
     "SecretKey",
     "Transport",
     "TransportError",

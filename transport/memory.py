@@ -21,6 +21,7 @@ from transport.errors import BindError, LinkClosed, LinkFull, Unreachable, WireE
 from transport.events import Watchers
 from transport.identity import PeerId, SecretKey
 from transport.link import Connection, ConnectionEvent, Endpoint, Handler, Link, Transport
+from transport.tasks import owned_tasks
 from transport.wire import Protocol
 
 logger = logging.getLogger("transport")
@@ -158,19 +159,15 @@ class MemoryTransport(Transport):
         endpoint = MemoryEndpoint(self._network, self._host, key.peer_id)
         where = self._network.bind(endpoint, listen)
         endpoint.address = PeerAddr(key.peer_id, tuple(advertise) or (where,))
-        tasks = anyio.create_task_group()
-        await tasks.__aenter__()
-        endpoint.tasks = tasks
-        try:
-            yield endpoint
-        finally:
-            self._network.release(where, endpoint)
-            for connection in list(endpoint.all_connections):
-                connection.close("the peer stops")
-            endpoint.watchers.close()
-            with anyio.CancelScope(shield=True):
-                tasks.cancel_scope.cancel()
-                await tasks.__aexit__(None, None, None)
+        async with owned_tasks() as tasks:
+            endpoint.tasks = tasks
+            try:
+                yield endpoint
+            finally:
+                self._network.release(where, endpoint)
+                for connection in list(endpoint.all_connections):
+                    connection.close("the peer stops")
+                endpoint.watchers.close()
 
 
 class MemoryEndpoint(Endpoint):

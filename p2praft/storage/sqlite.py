@@ -104,7 +104,9 @@ class SqliteStorage(Storage):
 
     def _open(self) -> None:
         db = self._db
-        application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+        application, version = (
+            db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
         fresh = application == 0 and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if not fresh:
             if application != APPLICATION_ID:
@@ -120,7 +122,9 @@ class SqliteStorage(Storage):
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         if fresh:
-            db.executescript(f"BEGIN; {_TABLES} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT;")
+            db.executescript(
+                f"BEGIN; {_TABLES} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT;"
+            )
             db.execute("INSERT INTO meta VALUES ('incarnation', ?)", (secrets.token_bytes(8),))
         incarnation = self._meta("incarnation")
         if incarnation is None or len(incarnation) != 8:
@@ -165,7 +169,9 @@ class SqliteStorage(Storage):
     def _error(self, what: str, error: sqlite3.Error) -> StorageError:
         text = str(error)
         if "full" in text:
-            return StorageError(f"cannot {what} {self._path}: the disk is full; free some space and start the node again")
+            return StorageError(
+                f"cannot {what} {self._path}: the disk is full; free some space and start the node again"
+            )
         if "malformed" in text or "not a database" in text:
             return self._corrupt(text)
         if "readonly" in text or "unable to open" in text:

@@ -1,0 +1,436 @@
+"""One QUIC connection to one peer, and the links on it.
+
+Around aioquic's sans-I/O ``QuicConnection``: datagrams and time go in, datagrams and events come out; the endpoint does
+the rest. aioquic grants flow-control credit as data arrives, not as it is read, and does not bound what is queued, so
+links have a window of their own: a sender may have ``protocol.window`` bytes unread at the other end, and no more.
+
+Frames with message number 0 are the link's own: ``[0, 0, name]`` opens it, ``[0, 1, bytes]`` grants credit, ``[0, 2, reason]``
+ends it. Stream 0 carries the proofs of identity, and nothing else is served before both hold.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import msgpack
+from aioquic.quic import events
+from aioquic.quic.connection import QuicConnection
+
+from transport import handshake
+from transport.address import HostPort
+from transport.errors import LinkClosed, LinkFull, WireError
+from transport.handshake import ACCEPTOR, DIALLER, PROOF, KeyLog, Proof
+from transport.identity import PeerId
+from transport.link import Connection, Link
+from transport.wire import Protocol, unpack
+
+if TYPE_CHECKING:
+    from transport.endpoint import QuicEndpoint
+
+OPEN, CREDIT, CLOSE = 0, 1, 2
+CONTROL_FRAME = 1024
+"""Bytes of a link's own frames at most."""
+MAX_REASON = 400
+"""Characters of a close reason at most."""
+
+CODE_CLOSED, CODE_PROTOCOL, CODE_REFUSED, CODE_DUPLICATE, CODE_WRONG_IDENTITY = 0, 1, 2, 3, 4
+
+PROBE = Protocol(name="?", messages={}, max_frame=CONTROL_FRAME)
+"""Stands in until a link that the peer opens has said its protocol."""
+
+
+class QuicPeer(Connection):
+    """A QUIC connection: unproven at first, then a :class:`Connection` to a known peer.
+
+    Attributes:
+        quic: aioquic's connection.
+        ended: Why it is over; None while it lives.
+        end_code: The application's error code that ended it, if one did.
+        instance: The peer's process.
+        proven_at: When both proofs held, or None.
+        timer_at: When the endpoint's timer will look at it next.
+        heard_at: When the last datagram came.
+    """
+
+    peer_id: PeerId
+    binding: bytes
+
+    def __init__(
+        self,
+        endpoint: QuicEndpoint,
+        quic: QuicConnection,
+        keylog: KeyLog,
+        address: tuple[Any, ...],
+        *,
+        wanted: PeerId | None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.quic = quic
+        self.address = address
+        self.dialled = wanted is not None
+        self.links: dict[int, QuicLink] = {}
+        self.ended: str | None = None
+        self.end_code: int | None = None
+        self.instance = b""
+        self.created_at = anyio.current_time()
+        self.proven_at: float | None = None
+        self.timer_at = float("inf")
+        self.heard_at = self.created_at
+        self.refused_at: float | None = None
+        self.settled = anyio.Event()
+        self.cids: set[bytes] = set()
+        self._wanted = wanted
+        self._keylog = keylog
+        self._proof = bytearray()
+        self._done = anyio.Event()
+        self._rtt: float | None = None
+        self._pings: dict[int, float] = {}
+        self._ping = 0
+
+    @property
+    def remote(self) -> HostPort:  # type: ignore[override]
+        return HostPort(str(self.address[0]).partition("%")[0], self.address[1])
+
+    @property
+    def rtt(self) -> float | None:
+        return self._rtt
+
+    @property
+    def proven(self) -> bool:
+        """Whether both proofs hold."""
+        return self.proven_at is not None
+
+    async def open(self, protocol: Protocol) -> Link:
+        await anyio.lowlevel.checkpoint()
+        if self.ended is not None:
+            raise LinkClosed(self.ended)
+        stream = self.quic.get_next_available_stream_id()
+        link = self.links[stream] = QuicLink(self, stream, protocol, dialled=True)
+        self.write(stream, control(OPEN, protocol.name))
+        return link
+
+    def close(self, reason: str = "", *, code: int = CODE_CLOSED) -> None:
+        if self.ended is None:
+            self.quic.close(error_code=code, reason_phrase=reason[:MAX_REASON])
+            self.endpoint.mark(self)
+            self.end(reason or "closed", code)
+
+    async def wait_closed(self) -> str:
+        await self._done.wait()
+        return self.ended or ""
+
+    # --- for the endpoint
+
+    def ping(self) -> None:
+        """Ask for a sign of life; the answer measures the round trip."""
+        self._ping += 1
+        self._pings[self._ping] = anyio.current_time()
+        if len(self._pings) > 8:
+            del self._pings[min(self._pings)]
+        self.quic.send_ping(self._ping)
+        self.endpoint.mark(self)
+
+    def end(self, reason: str, code: int | None = None) -> None:
+        """The connection is over."""
+        if self.ended is not None:
+            return
+        self.ended, self.end_code = reason, code
+        for link in list(self.links.values()):
+            link.finish(reason)
+        self.links.clear()
+        self.endpoint.on_end(self, reason)
+        self._done.set()
+        self.settled.set()
+
+    def write(self, stream: int, data: bytes, *, fin: bool = False) -> None:
+        """Queue bytes of a stream."""
+        if self.ended is None:
+            self.quic.send_stream_data(stream, data, end_stream=fin)
+            self.endpoint.mark(self)
+
+    def handle_events(self) -> None:
+        """Take what aioquic has to tell."""
+        while (event := self.quic.next_event()) is not None:
+            if isinstance(event, events.StreamDataReceived):
+                self._on_data(event.stream_id, event.data, fin=event.end_stream)
+            elif isinstance(event, events.StreamReset):
+                if (link := self.links.get(event.stream_id)) is not None:
+                    link.close("the peer reset the link")
+            elif isinstance(event, events.PingAcknowledged):
+                self._on_pong(event.uid)
+            elif isinstance(event, events.ConnectionIdIssued):
+                self.endpoint.route(event.connection_id, self)
+            elif isinstance(event, events.ConnectionIdRetired):
+                self.endpoint.unroute(event.connection_id, self)
+            elif isinstance(event, events.HandshakeCompleted):
+                self._on_handshake()
+            elif isinstance(event, events.ConnectionTerminated):
+                reason = event.reason_phrase or "the peer closed the connection"
+                self.end("idle timeout" if reason == "Idle timeout" else reason, event.error_code)
+                self.endpoint.on_terminated(self)
+
+    # --- identity
+
+    def _on_handshake(self) -> None:
+        self.binding = self._keylog.channel_binding()
+        if self._wanted is not None:
+            self._send_proof(DIALLER, self._wanted)
+
+    def _send_proof(self, role: bytes, remote: PeerId) -> None:
+        proof = handshake.make_proof(
+            self.endpoint.key, role=role, binding=self.binding, remote=remote, instance=self.endpoint.instance
+        )
+        self.write(0, PROOF.encode(proof))
+
+    def _on_proof_data(self, data: bytes) -> None:
+        self._proof += data
+        if len(self._proof) < 4:
+            return
+        (length,) = struct.unpack_from(">I", self._proof)
+        if length > PROOF.max_frame or self.proven:
+            self._refuse("bad frame: not a proof of identity", CODE_PROTOCOL)
+        elif len(self._proof) >= 4 + length:
+            try:
+                proof = PROOF.decode(bytes(self._proof[4 : 4 + length]))
+            except WireError as error:
+                self._refuse(f"bad frame: {error}", CODE_PROTOCOL)
+            else:
+                self._on_proof(proof)
+
+    def _on_proof(self, proof: Proof) -> None:
+        role = ACCEPTOR if self.dialled else DIALLER
+        problem = handshake.check_proof(proof, role=role, binding=self.binding, me=self.endpoint.peer_id)
+        if problem is None and self._wanted is not None and proof.peer_id != self._wanted:
+            problem = f"this is {proof.peer_id}, not {self._wanted}"
+        if problem is not None:
+            code = CODE_WRONG_IDENTITY if problem.startswith("this is ") else CODE_REFUSED
+            self._refuse(problem, code)
+            return
+        self.peer_id = proof.peer_id
+        self.instance = proof.instance
+        if not self.dialled:
+            self._send_proof(ACCEPTOR, proof.peer_id)
+        self.proven_at = anyio.current_time()
+        self._proof.clear()
+        self.endpoint.on_proven(self)
+        self.settled.set()
+
+    def _refuse(self, reason: str, code: int) -> None:
+        self.endpoint.counters["refused: " + reason.partition(":")[0][:40]] += 1
+        self.close(reason, code=code)
+
+    # --- links
+
+    def _on_data(self, stream: int, data: bytes, *, fin: bool) -> None:
+        if self.ended is not None:
+            return
+        if stream == 0:
+            self._on_proof_data(data)
+            return
+        if not self.proven:
+            self._refuse("a link was opened before the proof of identity", CODE_PROTOCOL)
+            return
+        if stream & 2:
+            self.close("unidirectional streams are not used", code=CODE_PROTOCOL)
+            return
+        link = self.links.get(stream)
+        if link is None:
+            if bool(stream & 1) != self.dialled or not data:
+                return  # the tail of a link that we have ended
+            link = self.links[stream] = QuicLink(self, stream, PROBE, dialled=False)
+        link.take(data, fin=fin)
+
+    def _on_pong(self, uid: int) -> None:
+        sent = self._pings.pop(uid, None)
+        if sent is not None:
+            sample = anyio.current_time() - sent
+            self._rtt = sample if self._rtt is None else 7 / 8 * self._rtt + sample / 8  # RFC 9002, section 5.3
+
+
+class QuicLink(Link):
+    """One bidirectional QUIC stream.
+
+    At most ``protocol.window`` received bytes wait unread; a peer that sends more than it was granted is cut off.
+    """
+
+    def __init__(self, connection: QuicPeer, stream: int, protocol: Protocol, *, dialled: bool) -> None:
+        self.connection: QuicPeer = connection
+        self.stream = stream
+        self.protocol = protocol
+        self.peer_id = connection.peer_id
+        self.dialled = dialled
+        self._opened = dialled
+        self._buffer = bytearray()
+        self._inbox: deque[bytes] = deque()
+        self._unread = 0
+        self._owed = 0
+        self._credit = protocol.window
+        self._reason: str | None = None
+        self._fin_sent = False
+        self._arrived: anyio.Event | None = None
+        self._room: anyio.Event | None = None
+
+    @property
+    def closed(self) -> bool:
+        return self._reason is not None
+
+    @property
+    def close_reason(self) -> str | None:
+        return self._reason
+
+    async def send(self, message: Any) -> None:
+        await anyio.lowlevel.checkpoint()
+        while True:
+            try:
+                return self.send_nowait(message)
+            except LinkFull:
+                self._room = self._room or anyio.Event()
+                await self._room.wait()
+
+    def send_nowait(self, message: Any) -> None:
+        if self._reason is not None:
+            raise LinkClosed(self._reason)
+        frame = self.protocol.encode(message)
+        if len(frame) > self._credit:
+            raise LinkFull(f"{self.peer_id.short} has {self.protocol.window} bytes of {self.protocol.name} unread")
+        self._credit -= len(frame)
+        self.connection.write(self.stream, frame)
+
+    async def receive(self) -> Any:
+        while True:
+            try:
+                message = self.receive_nowait()
+            except anyio.WouldBlock:
+                self._arrived = self._arrived or anyio.Event()
+                await self._arrived.wait()
+            else:
+                await anyio.lowlevel.checkpoint()
+                return message
+
+    def receive_nowait(self) -> Any:
+        if not self._inbox:
+            if self._reason is not None:
+                raise LinkClosed(self._reason)
+            raise anyio.WouldBlock
+        payload = self._inbox.popleft()
+        self._account(len(payload) + 4)
+        try:
+            return self.protocol.decode(payload)
+        except WireError as error:
+            self._reject(str(error))
+            raise LinkClosed(self._reason or "") from None
+
+    def close(self, reason: str = "") -> None:
+        if self._reason is None:
+            reason = (reason or "closed")[:MAX_REASON]
+            self._send_fin(control(CLOSE, reason))
+            self.finish(reason)
+
+    # --- for the connection
+
+    def take(self, data: bytes, *, fin: bool) -> None:
+        """Bytes came."""
+        self._buffer += data
+        while self._reason is None and len(self._buffer) >= 4:
+            (length,) = struct.unpack_from(">I", self._buffer)
+            if length > max(self.protocol.max_frame, CONTROL_FRAME):
+                self._reject(f"a frame of {length} bytes; {self.protocol.name} allows {self.protocol.max_frame}")
+                return
+            if len(self._buffer) < 4 + length:
+                break
+            payload = bytes(self._buffer[4 : 4 + length])
+            del self._buffer[: 4 + length]
+            self._on_frame(payload)
+        if self._reason is None and self._unread + len(self._buffer) > self.protocol.window + CONTROL_FRAME:
+            self._reject("more was sent than the window allows")
+        if fin and self._reason is None:
+            if self._buffer:
+                self._reject("the last frame is truncated")
+            else:
+                self._end("the peer ended the link")
+
+    def finish(self, reason: str) -> None:
+        """The link is over; what was received before can still be read."""
+        if self._reason is not None:
+            return
+        self._reason = reason
+        self._buffer.clear()
+        self.connection.links.pop(self.stream, None)
+        self._wake()
+
+    # --- inner workings
+
+    def _on_frame(self, payload: bytes) -> None:
+        if len(payload) >= 2 and payload[0] & 0xF0 == 0x90 and payload[1] == 0:
+            self._on_control(payload)
+        elif not self._opened:
+            self._reject("a link opens with its protocol's name")
+        else:
+            self._unread += len(payload) + 4
+            self._inbox.append(payload)
+            if self._arrived is not None:
+                self._arrived.set()
+                self._arrived = None
+
+    def _on_control(self, payload: bytes) -> None:
+        try:
+            frame = unpack(payload, CONTROL_FRAME)
+        except WireError as error:
+            self._reject(str(error))
+            return
+        match frame:
+            case [0, 0, str(name)] if not self._opened:
+                self._opened = True
+                self.connection.endpoint.on_link(self, name)
+            case [0, 1, int(count)] if self._opened and 0 < count <= self.protocol.window - self._credit:
+                self._credit += count
+                if self._room is not None:
+                    self._room.set()
+                    self._room = None
+            case [0, 2, str(reason)] if len(reason) <= MAX_REASON:
+                self._end(reason)
+            case _:
+                self._reject("a link's own frame that makes no sense")
+
+    def adopt(self, protocol: Protocol) -> None:
+        """The peer has said what it speaks."""
+        self.protocol = protocol
+        self._credit = protocol.window
+
+    def _account(self, count: int) -> None:
+        self._unread -= count
+        self._owed += count
+        if self._owed >= self.protocol.window // 4 and self._reason is None:
+            self.connection.write(self.stream, control(CREDIT, self._owed))
+            self._owed = 0
+
+    def _reject(self, problem: str) -> None:
+        """The peer broke the rules: this link ends, every other goes on."""
+        self.connection.endpoint.counters["bad frame"] += 1
+        self._inbox.clear()
+        self.close(f"bad frame: {problem}")
+
+    def _end(self, reason: str) -> None:
+        self._send_fin(b"")
+        self.finish(reason)
+
+    def _send_fin(self, data: bytes) -> None:
+        if not self._fin_sent:
+            self._fin_sent = True
+            self.connection.write(self.stream, data, fin=True)
+
+    def _wake(self) -> None:
+        for event in (self._arrived, self._room):
+            if event is not None:
+                event.set()
+        self._arrived = self._room = None
+
+
+def control(kind: int, value: str | int) -> bytes:
+    """One of the link's own frames."""
+    payload: bytes = msgpack.packb([0, kind, value])
+    return struct.pack(">I", len(payload)) + payload
