@@ -1,0 +1,159 @@
+"""What a node says of itself, signed: pure.
+
+Only its owner can make an entry, and of two the newer version holds. Versions are (incarnation, sequence), never a clock:
+boards without one must work. A departure is an entry too, and leaves a tombstone that no older entry can lift.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+from functools import cache, total_ordering
+from typing import Annotated
+
+import msgpack
+
+from transport import HostPort, PeerAddr, PeerId, SecretKey
+from transport.errors import AddressError, WireError
+from transport.wire import Schema, Size
+
+DOMAIN = b"p2praft/1 entry"
+MAX_TAGS = 32
+MAX_GROUPS = 64
+
+
+@total_ordering
+class NetworkId:
+    """Names a network: a hash of what people call it.
+
+    Attributes:
+        key: 32 bytes.
+    """
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != 32:
+            raise AddressError(f"a network id is 32 bytes, not {len(key)}")
+        self.key = key
+
+    @classmethod
+    def of(cls, name: str) -> NetworkId:
+        """The id of the network called ``name``."""
+        return cls(hashlib.sha256(b"p2praft/1 network " + name.encode()).digest())
+
+    @classmethod
+    def parse(cls, text: str) -> NetworkId:
+        """The id that ``str()`` wrote.
+
+        Raises:
+            AddressError: It is none.
+        """
+        try:
+            return cls(base64.b32decode(text.upper() + "=" * (-len(text) % 8)))
+        except (ValueError, binascii.Error):
+            raise AddressError(f"{text!r} is not a network id: expected 52 letters and digits") from None
+
+    @classmethod
+    def from_wire(cls, plain: object) -> NetworkId:
+        """From the bytes of :meth:`to_wire`."""
+        if type(plain) is not bytes or len(plain) != 32:
+            raise WireError("a network id is 32 bytes")
+        return cls(plain)
+
+    def to_wire(self) -> bytes:
+        """The 32 bytes."""
+        return self.key
+
+    @property
+    def short(self) -> str:
+        """The first 8 characters."""
+        return str(self)[:8]
+
+    def __str__(self) -> str:
+        return base64.b32encode(self.key).decode().rstrip("=").lower()
+
+    def __repr__(self) -> str:
+        return f"NetworkId('{self.short}…')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NetworkId) and self.key == other.key
+
+    def __lt__(self, other: NetworkId) -> bool:
+        return self.key < other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Version:
+    """Orders the entries of one owner.
+
+    Attributes:
+        incarnation: Grows when the owner starts anew, or finds itself outrun by its own past.
+        sequence: Grows with each change.
+    """
+
+    incarnation: int
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.incarnation}.{self.sequence}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A node's own words.
+
+    Attributes:
+        network: Where it lives; entries of other networks are not taken.
+        peer_id: Who it is.
+        version: Of two entries the newer holds.
+        endpoints: Where it can be dialled.
+        tags: Words for people and applications.
+        groups: Ids of the groups it serves.
+        left: Whether it says goodbye.
+    """
+
+    network: NetworkId
+    peer_id: PeerId
+    version: Version
+    endpoints: Annotated[tuple[HostPort, ...], Size(1, 8)]
+    tags: Annotated[tuple[Annotated[str, Size(0, 64)], ...], Size(0, MAX_TAGS)] = ()
+    groups: Annotated[tuple[Annotated[bytes, Size(16, 16)], ...], Size(0, MAX_GROUPS)] = ()
+    left: bool = False
+
+    @property
+    def address(self) -> PeerAddr:
+        """Who and where."""
+        return PeerAddr(self.peer_id, self.endpoints)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedEntry:
+    """An entry with its owner's signature over every field."""
+
+    entry: Entry
+    signature: Annotated[bytes, Size(64, 64)]
+
+    @classmethod
+    def sign(cls, key: SecretKey, entry: Entry) -> SignedEntry:
+        """Sign one's own entry."""
+        return cls(entry=entry, signature=key.sign(_signed_bytes(entry)))
+
+    def holds(self) -> bool:
+        """Whether the owner signed exactly this."""
+        return self.entry.peer_id.verify(self.signature, _signed_bytes(self.entry))
+
+
+@cache
+def _schema() -> Schema[Entry]:
+    return Schema(Entry)
+
+
+def _signed_bytes(entry: Entry) -> bytes:
+    packed: bytes = msgpack.packb(_schema().dump(entry))
+    return DOMAIN + packed

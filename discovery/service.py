@@ -1,0 +1,269 @@
+"""The shell around the gossip engine: links, dials, time."""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from discovery.config import DiscoveryConfig
+from discovery.entry import NetworkId
+from discovery.gossip import OTHER_NETWORK, VIEW_FULL, Dial, Emit, Gossip, Send, Unlink
+from discovery.messages import DISCOVERY, Hello, Message
+from discovery.peers import Peers
+from discovery.state import KnownPeers
+from transport import Endpoint, Link, LinkClosed, LinkFull, PeerAddr, PeerId, SecretKey, TransportError
+from transport.tasks import owned_tasks
+
+logger = logging.getLogger("discovery")
+
+TICK = 0.1
+HELLO_TIMEOUT = 5.0
+"""Seconds that a neighbour has to say hello."""
+FAREWELL = 0.25
+"""Seconds that a departure has to get out."""
+DUPLICATE = "duplicate discovery link"
+LEAVING = "the node leaves"
+ORDERLY = frozenset({VIEW_FULL, OTHER_NETWORK, DUPLICATE, LEAVING})
+
+
+class Discovery:
+    """Keeps a node in its network. An async context manager: leaving announces the departure.
+
+    Args:
+        endpoint: Links with others.
+        key: Signs the node's entry.
+        network: The network's name.
+        seeds: Whom to try first; any member serves as one.
+        tags: The node's words.
+        config: Intervals and limits.
+        rng: The dice.
+        state_path: A file for the node's incarnation and the peers it knows, so that a restart needs no seed.
+
+    Attributes:
+        peers: The other nodes.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        key: SecretKey,
+        *,
+        network: str,
+        seeds: Sequence[PeerAddr] = (),
+        tags: Collection[str] = (),
+        config: DiscoveryConfig | None = None,
+        rng: random.Random | None = None,
+        state_path: Path | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._known = KnownPeers(state_path)
+        self._gossip = Gossip(
+            key=key,
+            network=NetworkId.of(network),
+            endpoints=endpoint.address.endpoints,
+            tags=tags,
+            seeds=(*seeds, *self._known.peers),
+            config=config or DiscoveryConfig(),
+            rng=rng or random.Random(secrets.randbits(64)),
+            now=anyio.current_time(),
+            incarnation=self._known.incarnation + 1,
+        )
+        self._name = network
+        self._links: dict[PeerId, Link] = {}
+        self._attempts: dict[PeerId, deque[str]] = {}
+        self._inbox: deque[Callable[[float], None]] = deque()
+        self._woken = anyio.Event()
+        self._owned = owned_tasks()
+        self._tasks: TaskGroup | None = None
+        self.peers = Peers(self._gossip.catalog, rtt=self._rtt, explain=self.explain)
+
+    async def __aenter__(self) -> Self:
+        self._tasks = await self._owned.__aenter__()
+        self._endpoint.serve(DISCOVERY, self._accept)
+        self._tasks.start_soon(self._run, name="discovery")
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._endpoint.unserve(DISCOVERY)
+        self._gossip.leave()
+        self._perform()
+        for link in self._links.values():
+            link.close(LEAVING)
+        if self._links:
+            with anyio.move_on_after(FAREWELL, shield=True):
+                await anyio.sleep(FAREWELL / 5)  # one flush of the transport's
+        self._save()
+        await self._owned.__aexit__(None, None, None)
+        self.peers.close()
+
+    # --- the contract
+
+    def set_groups(self, groups: Collection[bytes]) -> None:
+        """Announce which groups this node serves."""
+        self._gossip.update(groups=groups)
+        self._woken.set()
+
+    def address_of(self, peer_id: PeerId) -> PeerAddr | None:
+        """Where a peer can be dialled."""
+        record = self._gossip.catalog.get(peer_id)
+        return record.signed.entry.address if record else None
+
+    def explain(self, peer_id: PeerId) -> str:
+        """What is known of a peer, what was tried, and what came of it."""
+        record = self._gossip.catalog.get(peer_id)
+        lines = []
+        if record is None:
+            lines.append(f"{peer_id.short} is not in the catalog of network {self._name!r}")
+        else:
+            entry = record.signed.entry
+            where = ", ".join(map(str, entry.endpoints))
+            lines.append(f"{peer_id.short} is {record.status.value}, version {entry.version}, at {where}")
+        if peer_id in self._links:
+            lines.append("it is a neighbour for gossip")
+        if peer_id in self._endpoint.connections:
+            lines.append("it is connected")
+        lines.extend(self._attempts.get(peer_id, ()))
+        return "\n".join(lines)
+
+    # --- the engine's turn
+
+    async def _run(self) -> None:
+        next_tick = anyio.current_time()
+        next_save = next_tick + 5
+        while True:
+            with anyio.move_on_at(next_tick):
+                await self._woken.wait()
+            self._woken = anyio.Event()
+            now = anyio.current_time()
+            while self._inbox:
+                self._inbox.popleft()(now)
+            if now >= next_tick:
+                self._gossip.tick(now)
+                next_tick = now + TICK
+            self._perform()
+            if now >= next_save:
+                self._save()
+                next_save = now + 60
+
+    def _perform(self) -> None:
+        for effect in self._gossip.take_effects():
+            if isinstance(effect, Send):
+                self._send(effect.peer, effect.message)
+            elif isinstance(effect, Dial) and self._tasks is not None:
+                self._tasks.start_soon(self._dial, effect.address)
+            elif isinstance(effect, Unlink):
+                if (link := self._links.pop(effect.peer, None)) is not None:
+                    link.close(effect.reason)
+            elif isinstance(effect, Emit):
+                logger.debug("%s %s: %s", effect.peer.short, effect.kind, effect.reason)
+                self.peers.tell(effect.kind, effect.peer, effect.reason)
+
+    def _send(self, peer: PeerId, message: Message) -> None:
+        link = self._links.get(peer)
+        if link is None:
+            return
+        try:
+            link.send_nowait(message)
+        except LinkFull:
+            link.close("the neighbour reads too slowly")
+        except LinkClosed:
+            return
+
+    def _post(self, action: Callable[[float], None]) -> None:
+        self._inbox.append(action)
+        self._woken.set()
+
+    # --- links
+
+    async def _dial(self, address: PeerAddr) -> None:
+        peer = address.peer_id
+        try:
+            connection = await self._endpoint.connect(address)
+            link = await connection.open(DISCOVERY)
+            await link.send(self._gossip.hello())
+            await self._converse(link)
+        except TransportError as error:
+            self._note(peer, f"could not be linked: {error}")
+            self._post(lambda now: self._gossip.dial_failed(peer, now))
+
+    async def _accept(self, link: Link) -> None:
+        link.send_nowait(self._gossip.hello())
+        await self._converse(link)
+
+    async def _converse(self, link: Link) -> None:
+        """Take a neighbour's hello and whatever it says until the link ends."""
+        hello: Message | None = None
+        with anyio.move_on_after(HELLO_TIMEOUT):
+            hello = await link.receive()
+        if not isinstance(hello, Hello) or not hello.entry.holds():
+            link.close("a discovery link opens with the peer's own signed entry, in time")
+        elif self._adopt(link, hello):
+            await self._listen(link, link.peer_id)
+            return
+        raise LinkClosed(link.close_reason or "")
+
+    def _adopt(self, link: Link, hello: Hello) -> bool:
+        peer = link.peer_id
+        standing = self._links.get(peer)
+        if standing is not None and not standing.closed:
+            # Both dialled: the link that the lower PeerId opened stays.
+            if standing.binding == link.binding and link.dialled != (self._gossip.me < peer):
+                link.close(DUPLICATE)
+                return False
+            standing.close(DUPLICATE)
+        problem = self._gossip.link_up(peer, hello.entry, anyio.current_time())
+        if problem is not None:
+            self._note(peer, f"is not wanted as a neighbour: {problem}")
+            if problem == OTHER_NETWORK:
+                logger.warning(
+                    "%s is not in network %r: check the network's name on both sides", peer.short, self._name
+                )
+            link.close(problem)
+            self._woken.set()
+            return False
+        self._links[peer] = link
+        self._note(peer, "was linked")
+        self.peers.wake()
+        self._woken.set()
+        return True
+
+    async def _listen(self, link: Link, peer: PeerId) -> None:
+        reason = ""
+        try:
+            while True:
+                message = await link.receive()
+                self._post(lambda now, message=message: self._gossip.receive(peer, message, now))  # type: ignore[misc]
+        except LinkClosed as closed:
+            reason = closed.reason
+        finally:
+            if self._links.get(peer) is link:
+                del self._links[peer]
+                orderly = reason in ORDERLY
+                self._note(peer, f"was unlinked: {reason}")
+                self._post(lambda now: self._gossip.link_down(peer, now, reason=reason, orderly=orderly))
+
+    # --- notes
+
+    def _note(self, peer: PeerId, text: str) -> None:
+        if peer not in self._attempts and len(self._attempts) >= 1024:
+            self._attempts.pop(next(iter(self._attempts)))
+        self._attempts.setdefault(peer, deque(maxlen=8)).append(f"it {text}")
+
+    def _rtt(self, peer: PeerId) -> float | None:
+        connection = self._endpoint.connections.get(peer)
+        return connection.rtt if connection else None
+
+    def _save(self) -> None:
+        addresses = [record.signed.entry.address for record in self._gossip.catalog if record.status != "left"]
+        self._known.save(self._gossip.own.entry.version.incarnation, addresses)
