@@ -309,7 +309,7 @@ class Network:
         if member is None:
             link.close("the member stops")
             return
-        member.binder.hold(bond, member.tasks)
+        await member.binder.hold(bond)
 
     # --- inner workings
 

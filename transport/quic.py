@@ -73,6 +73,7 @@ class QuicPeer(Connection):
         self.address = address
         self.dialled = wanted is not None
         self.links: dict[int, QuicLink] = {}
+        self._tails: set[int] = set()
         self.ended: str | None = None
         self.end_code: int | None = None
         self.instance = b""
@@ -134,6 +135,11 @@ class QuicPeer(Connection):
         self.quic.send_ping(self._ping)
         self.endpoint.mark(self)
 
+    def forget(self, link: QuicLink, *, fin_received: bool) -> None:
+        """A link is over here; what the peer may still send on its stream is dropped."""
+        if self.links.pop(link.stream, None) is not None and not fin_received:
+            self._tails.add(link.stream)
+
     def end(self, reason: str, code: int | None = None) -> None:
         """The connection is over."""
         if self.ended is not None:
@@ -160,6 +166,7 @@ class QuicPeer(Connection):
             elif isinstance(event, events.StreamReset):
                 if (link := self.links.get(event.stream_id)) is not None:
                     link.close("the peer reset the link")
+                self._tails.discard(event.stream_id)
             elif isinstance(event, events.PingAcknowledged):
                 self._on_pong(event.uid)
             elif isinstance(event, events.ConnectionIdIssued):
@@ -237,10 +244,12 @@ class QuicPeer(Connection):
         if stream & 2:
             self.close("unidirectional streams are not used", code=CODE_PROTOCOL)
             return
+        if stream in self._tails:
+            if fin:
+                self._tails.discard(stream)
+            return
         link = self.links.get(stream)
         if link is None:
-            if bool(stream & 1) != self.dialled or not data:
-                return  # the tail of a link that we have ended
             link = self.links[stream] = QuicLink(self, stream, PROBE, dialled=False)
         link.take(data, fin=fin)
 
@@ -271,6 +280,7 @@ class QuicLink(Link):
         self._credit = protocol.window
         self._reason: str | None = None
         self._fin_sent = False
+        self._fin_received = False
         self._arrived: anyio.Event | None = None
         self._room: anyio.Event | None = None
 
@@ -334,6 +344,7 @@ class QuicLink(Link):
 
     def take(self, data: bytes, *, fin: bool) -> None:
         """Bytes came."""
+        self._fin_received = fin
         self._buffer += data
         while self._reason is None and len(self._buffer) >= 4:
             (length,) = struct.unpack_from(">I", self._buffer)
@@ -359,7 +370,7 @@ class QuicLink(Link):
             return
         self._reason = reason
         self._buffer.clear()
-        self.connection.links.pop(self.stream, None)
+        self.connection.forget(self, fin_received=self._fin_received)
         self._wake()
 
     # --- inner workings

@@ -61,14 +61,17 @@ class Binder:
                 await anyio.sleep(LOOK_INTERVAL)
             tasks.cancel_scope.cancel()
 
-    def hold(self, bond: Bond, tasks: TaskGroup) -> None:
-        """Give a proven bond to the worker, or close it if the one that stands is kept."""
-        if self._worker.add_bond(bond):
-            self._delay.pop(bond.member.peer_id, None)
-            self._refused.discard(bond.member.peer_id)
-            tasks.start_soon(self._worker.read_bond, bond)
-        else:
+    async def hold(self, bond: Bond) -> None:
+        """Give a proven bond to the worker and read it until it breaks; close it if the one that stands is kept."""
+        peer_id = bond.member.peer_id
+        if not self._worker.add_bond(bond):
             bond.link.close(DUPLICATE)
+            return
+        for memory in (self._delay, self._not_before):
+            memory.pop(peer_id, None)
+        self._refused.discard(peer_id)
+        self._attempts.pop(peer_id, None)
+        await self._worker.read_bond(bond)
 
     def _look(self, tasks: TaskGroup) -> None:
         now = anyio.current_time()
@@ -85,18 +88,16 @@ class Binder:
             address = self._discovery.address_of(peer_id)
             if address is not None and now >= self._not_before[peer_id]:
                 self._attempts[peer_id] = now
-                tasks.start_soon(self._attempt, address, tasks)
+                tasks.start_soon(self._attempt, address)
 
-    async def _attempt(self, address: PeerAddr, tasks: TaskGroup) -> None:
+    async def _attempt(self, address: PeerAddr) -> None:
         peer_id = address.peer_id
         try:
             connection = await self._endpoint.connect(address)
-            self.hold(await open_bond(connection, self._own), tasks)
-            self._not_before.pop(peer_id, None)
+            await self.hold(await open_bond(connection, self._own))
         except (TransportError, TimeoutError) as error:
             reason = error.reason if isinstance(error, LinkClosed) else str(error) or "it did not answer in time"
             self._on_failure(peer_id, reason)
-        finally:
             self._attempts.pop(peer_id, None)
 
     def _on_failure(self, peer_id: PeerId, reason: str) -> None:
