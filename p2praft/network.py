@@ -78,6 +78,7 @@ class Network:
     Attributes:
         name: As given.
         id: Of the name.
+        seeds: As given.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Network:
         self._config = config or NetworkConfig()
         self._listen = HostPort.parse(listen)
         self._advertise = tuple(HostPort.parse(text) for text in advertise)
-        self._seeds = tuple(seed if isinstance(seed, PeerAddr) else PeerAddr.parse(seed) for seed in seeds)
+        self.seeds = tuple(seed if isinstance(seed, PeerAddr) else PeerAddr.parse(seed) for seed in seeds)
         self._tags = tuple(tags)
         self._data_dir = Path(data_dir) if data_dir is not None else None
         self._transport = transport or QuicTransport(self._config.quic)
@@ -134,7 +135,7 @@ class Network:
                 endpoint,
                 key,
                 network=self.name,
-                seeds=self._seeds,
+                seeds=self.seeds,
                 tags=self._tags,
                 config=self._config.discovery,
                 rng=random.Random(self._rng.getrandbits(64)),

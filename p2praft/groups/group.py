@@ -10,7 +10,15 @@ from typing import Any
 import anyio
 
 from p2praft.config import ConsensusConfig
-from p2praft.errors import CommandFailed, ConfigError, NoCommands, NotAuthorized, Offline, OutcomeUnknown
+from p2praft.errors import (
+    CommandFailed,
+    ConfigError,
+    NoCommands,
+    NotAuthorized,
+    Offline,
+    OutcomeUnknown,
+    P2PRaftError,
+)
 from p2praft.groups.events import GroupEvent
 from p2praft.groups.key import GroupId
 from p2praft.groups.proposals import Call
@@ -135,6 +143,11 @@ class Group:
     def online(self) -> bool:
         """Whether commands can be expected to succeed: a leader is known, reachable, and has committed."""
         return self._worker.online
+
+    @property
+    def failure(self) -> P2PRaftError | None:
+        """Why the group stopped on this node, if it did so by itself: a :class:`~p2praft.StorageError`, say."""
+        return self._worker.failure
 
     @property
     def when(self) -> When:

@@ -1,0 +1,194 @@
+"""``p2praft up``: runs a node until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+from anyio.abc import TaskGroup
+
+from p2praft.cli.control import ControlServer
+from p2praft.cli.output import console, emit
+from p2praft.cli.runtime import socket_path
+from p2praft.collections import MapMachine
+from p2praft.config import ConsensusConfig, LeadershipPreference
+from p2praft.errors import KeyFileError
+from p2praft.groups.group import Group
+from p2praft.groups.key import GroupKey
+from p2praft.network import Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """What ``up`` was told; see its help."""
+
+    network: str
+    identity: str | None
+    listen: str
+    advertise: tuple[str, ...]
+    seeds: tuple[str, ...]
+    group: str | None
+    secret: str | None
+    preference: LeadershipPreference
+    expect: int
+    tags: tuple[str, ...]
+    data_dir: str | None
+    exit_with_parent: bool
+    as_json: bool
+
+
+def read_secret(path: str) -> str:
+    """The passphrase in a file that only its owner can read.
+
+    Raises:
+        KeyFileError: It is missing, empty, or readable by others.
+    """
+    file = Path(path)
+    try:
+        mode = file.stat().st_mode
+        text = file.read_text().strip()
+    except FileNotFoundError:
+        raise KeyFileError(
+            f"{path} does not exist; write the group's secret into it: one line, the same on all members"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not text'}") from None
+    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+        raise KeyFileError(f"others can read {path}, so it is no secret; run `chmod 600 {path}`")
+    if not text:
+        raise KeyFileError(f"{path} is empty; write the group's secret into it: one line, the same on all members")
+    return text
+
+
+class Reporter:
+    """Tells what happens: events as JSON on standard output, or lines for people on standard error."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def event(self, name: str, text: str, **fields: Any) -> None:
+        """Something happened."""
+        if self._as_json:
+            emit({"event": name, **fields, "text": text})
+        else:
+            print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+async def up(options: UpOptions) -> None:
+    """Run a node; returns when it was asked to stop."""
+    reporter = Reporter(as_json=options.as_json)
+    started = anyio.current_time()
+    key = GroupKey.from_passphrase(options.secret) if options.secret else None
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with AsyncExitStack() as stack:
+            network = await stack.enter_async_context(
+                Network(
+                    options.network,
+                    identity=options.identity,
+                    listen=options.listen,
+                    advertise=options.advertise,
+                    seeds=options.seeds,
+                    tags=options.tags,
+                    data_dir=options.data_dir,
+                )
+            )
+            group: Group | None = None
+            if options.group is not None and key is not None:
+                handle = network.group(
+                    options.group,
+                    secret=key,
+                    machine=MapMachine(),
+                    preference=options.preference,
+                    consensus=ConsensusConfig(expect=options.expect),
+                )
+                group = await stack.enter_async_context(handle)
+            socket = socket_path(network.peer_id)
+            if options.data_dir is not None:
+                (Path(options.data_dir) / "control").write_text(f"{socket}\n")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ControlServer(network, started).serve, socket)
+                tasks.start_soon(_report_peers, network, reporter)
+                if group is not None:
+                    tasks.start_soon(_report_group, group, reporter, tasks)
+                if options.exit_with_parent:
+                    tasks.start_soon(_wait_parent, tasks)
+                if options.seeds:
+                    tasks.start_soon(_report_loneliness, network, reporter)
+                _say_ready(network, options, socket)
+                async for _ in signals:
+                    break
+                tasks.cancel_scope.cancel()
+            if group is not None and group.failure is not None:
+                raise group.failure
+    if not options.as_json:
+        print("stopped", file=sys.stderr)
+
+
+def _say_ready(network: Network, options: UpOptions, socket: Path) -> None:
+    if options.as_json:
+        emit(
+            {
+                "event": "ready",
+                "peer_id": str(network.peer_id),
+                "address": str(network.address),
+                "network": network.name,
+                "control": str(socket),
+            }
+        )
+        return
+    out = console()
+    out.print(f"ready [bold]{network.address}[/bold]")
+    join = f"p2praft up --network {network.name} --seed {network.address}"
+    if options.group:
+        join += f" --group {options.group} --secret-file FILE"
+    out.print("another node joins with:", style="dim")
+    out.print(f"  {join}")
+
+
+async def _report_peers(network: Network, reporter: Reporter) -> None:
+    async for event in network.peers.events():
+        if event.kind != "updated":
+            peer = event.peer.peer_id
+            reporter.event(event.kind, f"{peer.short} {event.kind}: {event.reason}", peer_id=str(peer))
+
+
+async def _report_group(group: Group, reporter: Reporter, tasks: TaskGroup) -> None:
+    async for event in group.events():
+        if event.kind in ("bond formed", "bond lost", "role"):
+            continue
+        peer = str(event.peer) if event.peer else None
+        reporter.event(event.kind, f"group {group.name}: {event.text}", group=group.name, term=event.term, peer_id=peer)
+    if group.failure is not None:
+        tasks.cancel_scope.cancel()
+
+
+async def _report_loneliness(network: Network, reporter: Reporter) -> None:
+    """Say once that no seed answers; the node goes on trying."""
+    with anyio.move_on_after(5):
+        await network.peers.when.known(1)
+        return
+    why = "; ".join(network.peers.explain(seed.peer_id).replace("\n", ", ") for seed in network.seeds)
+    reporter.event("alone", f"no seed has answered yet, still trying: {why}")
+
+
+async def _wait_parent(tasks: TaskGroup) -> None:
+    """Stop when standard input ends: the process that started us is gone."""
+    while True:
+        await anyio.wait_readable(0)
+        if not os.read(0, 4096):
+            tasks.cancel_scope.cancel()
+            return
+
+
+def usage(message: str) -> click.UsageError:
+    """Wrong usage: exit status 2."""
+    return click.UsageError(message)

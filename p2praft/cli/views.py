@@ -1,0 +1,51 @@
+"""What is shown of nodes, peers and groups; the JSON keys are the attributes' names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from discovery import PeerInfo
+from p2praft.groups.group import Group
+from p2praft.groups.key import GroupId
+from p2praft.network import Network
+
+
+def status_view(network: Network, uptime: float) -> dict[str, Any]:
+    """The node at a glance."""
+    return {
+        "peer_id": str(network.peer_id),
+        "address": str(network.address),
+        "network": network.name,
+        "uptime": round(uptime, 3),
+        "peers": len(network.peers),
+        "groups": [group_view(group) for group in network.groups.values()],
+    }
+
+
+def peer_view(peer: PeerInfo) -> dict[str, Any]:
+    """A peer as in the catalog."""
+    return {
+        "peer_id": str(peer.peer_id),
+        "addresses": [str(address) for address in peer.addresses],
+        "tags": sorted(peer.tags),
+        "groups": sorted(str(GroupId(key)) for key in peer.groups),
+        "rtt": peer.rtt,
+        "status": peer.status,
+    }
+
+
+def group_view(group: Group) -> dict[str, Any]:
+    """A group as this member sees it."""
+    return {
+        "name": group.name,
+        "id": str(group.id),
+        "role": group.role,
+        "term": group.term,
+        "leader": str(group.leader) if group.leader else None,
+        "is_leader": group.is_leader,
+        "committed": group.committed,
+        "log_position": {"term": group.log_position.term, "index": group.log_position.index},
+        "voters": [str(peer) for peer in group.voters],
+        "bonds": [{"peer_id": str(peer), "rtt": bond.rtt} for peer, bond in sorted(group.bonds.items())],
+        "online": group.online,
+    }
