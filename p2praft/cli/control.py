@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from anyio.abc import ByteReceiveStream, SocketStream
+from anyio.abc import ByteReceiveStream, SocketStream, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from p2praft.cli.output import CommandError
@@ -52,10 +52,11 @@ class ControlServer:
             "explain": self._explain,
         }
 
-    async def serve(self, path: Path) -> None:
+    async def serve(self, path: Path, *, task_status: TaskStatus[None]) -> None:
         """Answer until cancelled."""
         path.unlink(missing_ok=True)
         listener = await anyio.create_unix_listener(path, mode=0o600)
+        task_status.started()
         try:
             async with listener:
                 await listener.serve(self._client)

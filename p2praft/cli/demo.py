@@ -111,8 +111,6 @@ class Demo:
                     try:
                         with story:
                             await self._tell(Path(folder), tasks)
-                    except* CommandError as group:
-                        raise group.exceptions[0] from None
                     finally:
                         with anyio.CancelScope(shield=True):
                             await self._stop_all()

@@ -65,7 +65,10 @@ def fail(kind: str, message: str, *, as_json: bool, status: int = 1) -> NoReturn
 def execute(main: Callable[..., Awaitable[Any]], *arguments: Any, as_json: bool) -> Any:
     """Run an async command; errors become one line and an exit status, never a traceback."""
     try:
-        return anyio.run(partial(main, *arguments))
+        try:
+            return anyio.run(partial(main, *arguments))
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
     except (click.ClickException, SystemExit):
         raise
     except CommandError as error:
@@ -82,3 +85,11 @@ def execute(main: Callable[..., Awaitable[Any]], *arguments: Any, as_json: bool)
             raise
         message = f"unexpected {type(error).__name__}: {error} (P2PRAFT_DEBUG=1 shows where; please report it)"
         fail("Internal", message, as_json=as_json)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that a group of tasks failed of."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

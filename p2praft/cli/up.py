@@ -115,7 +115,7 @@ async def up(options: UpOptions) -> None:
             if options.data_dir is not None:
                 (Path(options.data_dir) / "control").write_text(f"{socket}\n")
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(ControlServer(network, started).serve, socket)
+                await tasks.start(ControlServer(network, started).serve, socket)
                 tasks.start_soon(_report_peers, network, reporter)
                 if group is not None:
                     tasks.start_soon(_report_group, group, reporter, tasks)

@@ -42,6 +42,10 @@ class Follower:
         """Give a leader, or a candidate, another randomised timeout (paper, section 5.2)."""
         self.deadline = ctx.now + ctx.election_delay()
 
+    def wait_for_candidate(self, ctx: Context) -> None:
+        """Do not campaign in the very moment in which we have encouraged another to."""
+        self.deadline = max(self.deadline, ctx.now + ctx.config.heartbeat_interval)
+
     def leader_is_fresh(self, ctx: Context) -> bool:
         """Whether a leader was heard within the shortest election timeout; then no one else is supported.
 

@@ -53,8 +53,7 @@ def receive(role: Role, message: Message, sender: Member, ctx: Context) -> Role:
             role.restart_election_timer(ctx)
         return role
     if isinstance(message, PreVote):
-        answer_pre_vote(role, message, sender, ctx)
-        return role
+        return answer_pre_vote(role, message, sender, ctx)
     answer = role.on_message(message, sender, ctx)
     if isinstance(answer, Unexpected):
         logger.debug("%s, %s, did not expect %s from %s", ctx.me, role.name, type(message).__name__, sender)
@@ -123,12 +122,23 @@ def cast_vote(request: RequestVote, sender: Member, ctx: Context) -> bool:
     return vote is not Vote.DENIED
 
 
-def answer_pre_vote(role: Role, request: PreVote, sender: Member, ctx: Context) -> None:
-    """Say what we would answer in the next term, unless we hear a leader; nothing is saved (thesis, section 9.6)."""
+def answer_pre_vote(role: Role, request: PreVote, sender: Member, ctx: Context) -> Role:
+    """Say what we would answer in the next term, unless we hear a leader; nothing is saved (thesis, section 9.6).
+
+    Of two that ask at the same time the one whose log is behind, or else the higher PeerId, yields: after the death of
+    one of three voters both others must agree, and would otherwise often split the vote.
+    """
     has_leader = isinstance(role, Leader) or (isinstance(role, Follower) and role.leader_is_fresh(ctx))
     vote = Vote.DENIED if has_leader else judge(request.last, ctx)
     supports = vote is not Vote.DENIED and not ctx.preference.is_observer
     ctx.send_when_durable(sender, PreVoteResponse(term=ctx.term, vote=vote, supports=supports))
+    if not supports:
+        return role
+    if isinstance(role, Candidate) and role.pre and (request.last > ctx.log.last or sender < ctx.me):
+        return change(role, Follower(None, ctx), ctx)
+    if isinstance(role, Follower):
+        role.wait_for_candidate(ctx)
+    return role
 
 
 def tick(role: Role, ctx: Context) -> Role:
