@@ -152,7 +152,9 @@ def test_a_full_disk_says_so_and_nothing_of_the_write_counts(tmp_path: Path) -> 
         payload=Commands(session=1, first=1, settled=0, commands=(b"x" * 1_000_000,)),
     )
     with pytest.raises(StorageError, match="the disk is full"):
-        storage.write([Write(serial=2, state=HardState(term=Term(9))), Write(serial=3, replace_from=Index(2), entries=(big,))])
+        storage.write(
+            [Write(serial=2, state=HardState(term=Term(9))), Write(serial=3, replace_from=Index(2), entries=(big,))]
+        )
     assert storage.load() == Restored(entries=(entry(1),))
     storage.close()
 
