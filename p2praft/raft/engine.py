@@ -37,6 +37,9 @@ from p2praft.raft.reads import answer as answer_read
 
 logger = logging.getLogger("p2praft.raft")
 
+STANDING_EVERY = 4
+"""Election timeouts after which a member repeats its standing to everybody."""
+
 
 class Engine:
     """Raft for one member, with founding, voter stewardship and linearizable reads.
@@ -77,6 +80,7 @@ class Engine:
         )
         self._delivered = Index(0)
         self._told: Standing | None = None
+        self._tell_again_at = now
         self._reconsider = True
         self._found_after = now + config.bootstrap_delay
         self._look_at: float | None = self._found_after
@@ -122,7 +126,8 @@ class Engine:
     @property
     def deadline(self) -> float:
         """When :meth:`tick` has something to do, on the engine's clock."""
-        return self.role.deadline if self._look_at is None else min(self.role.deadline, self._look_at)
+        deadline = min(self.role.deadline, self._tell_again_at)
+        return deadline if self._look_at is None else min(deadline, self._look_at)
 
     # --- inputs
 
@@ -130,6 +135,10 @@ class Engine:
         """Let time pass."""
         self.ctx.now = now
         self.role = role.tick(self.role, self.ctx)
+        if now >= self._tell_again_at:
+            # A standing that got lost must not hold anything up for ever: a full link drops what is sent on it.
+            self._tell_again_at = now + STANDING_EVERY * self.ctx.config.election_timeout
+            self._told = None
         if self._look_at is not None and now >= self._look_at:
             self._look_at = None
             self._reconsider = True
@@ -144,8 +153,7 @@ class Engine:
         ctx.incarnations[member.peer_id] = member
         if isinstance(self.role, Leader):
             self.role.on_bond_up(member, ctx)
-        if self._told is not None:
-            ctx.send_when_durable(member, self._told)
+        self._told = None  # say it to the newcomer too, once it is durable
         self._reconsider = True
 
     def bond_down(self, member: Member, now: float) -> None:

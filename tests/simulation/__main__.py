@@ -1,0 +1,50 @@
+"""``python -m tests.simulation --seeds N``: soak; ``--seed N --verbose``: replay one run with its transcript."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections import Counter
+
+from tests.simulation.world import Violation, play
+
+
+def _play(seed: int) -> tuple[int, Counter[str], str]:
+    try:
+        return seed, play(seed), ""
+    except Violation as violation:
+        return seed, Counter(), str(violation)
+
+
+def main() -> int:
+    """Run the seeds; 1 if any failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+    parser.add_argument("--seed", type=int, help="replay this one")
+    parser.add_argument("--seeds", type=int, default=1000, help="how many to run")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
+    parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count())
+    parser.add_argument("--verbose", action="store_true", help="print the transcript's end on failure")
+    options = parser.parse_args()
+    if options.seed is not None:
+        try:
+            print(dict(play(options.seed, verbose=options.verbose)))
+        except Violation as violation:
+            print(violation)
+            return 1
+        return 0
+    begin, total, failed = time.monotonic(), Counter[str](), 0
+    with multiprocessing.Pool(options.jobs) as pool:
+        for seed, counts, problem in pool.imap_unordered(_play, range(options.first, options.first + options.seeds), 8):
+            total.update({name: value for name, value in counts.items() if not name.startswith("generation")})
+            if problem:
+                failed += 1
+                print(problem, file=sys.stderr)
+            del seed
+    print(f"{options.seeds} seeds, {failed} failed, {time.monotonic() - begin:.0f} s: {dict(sorted(total.items()))}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,570 @@
+"""Whole clusters of engines in virtual time, one seed, faults of all kinds, and the invariants after every step.
+
+No I/O and no tasks: a heap of things that will happen. The same seed gives the same run.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+from p2praft import ConsensusConfig, LeadershipPreference, PeerId
+from p2praft.raft.effects import Effects, Readable, Write
+from p2praft.raft.engine import Engine
+from p2praft.raft.leader import Leader
+from p2praft.raft.messages import LogEntry, Member, Message, OpenSession
+from p2praft.storage import MemoryStorage
+
+CONFIG = ConsensusConfig(
+    heartbeat_interval=0.1,
+    election_timeout=0.5,
+    election_timeout_jitter=0.3,
+    bootstrap_delay=0.5,
+    voter_grace=3.0,
+)
+
+
+class Violation(AssertionError):
+    """An invariant does not hold."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run is made of; everything else follows from the seed."""
+
+    seed: int
+    voters: int
+    observers: int = 0
+    reluctant: int = 0
+    volatile: bool = False
+    expect: int = 0
+    steps: int = 6000
+
+    @classmethod
+    def of(cls, seed: int) -> Plan:
+        """The plan that a seed stands for."""
+        rng = random.Random(f"plan {seed}")
+        voters = rng.choice([1, 2, 3, 3, 3, 4, 5, 5, 6, 7])
+        return cls(
+            seed=seed,
+            voters=voters,
+            observers=rng.choice([0, 0, 1, 2]),
+            reluctant=rng.choice([0, 0, 1]),
+            volatile=rng.random() < 0.3,
+            expect=voters // 2 + 1,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One machine: its disk outlives its process."""
+
+    number: int
+    preference: LeadershipPreference
+    storage: MemoryStorage
+    engine: Engine | None = None
+    bonds: dict[int, tuple[Member, int]] = field(default_factory=dict)
+    writes: list[Write] = field(default_factory=list)
+    wake_at: float = float("inf")
+    reads: dict[int, int] = field(default_factory=dict)
+    generation: int = 0
+
+    @property
+    def alive(self) -> bool:
+        return self.engine is not None
+
+    @property
+    def peer(self) -> PeerId:
+        return PeerId(bytes([self.number]) * 32)
+
+    @property
+    def member(self) -> Member:
+        return Member(self.peer, self.storage.incarnation, self.storage.volatile)
+
+
+class World:
+    """A run.
+
+    Attributes:
+        counts: Faults, elections, commits and the like, by name.
+        transcript: What happened, for people; kept only if ``verbose``.
+    """
+
+    def __init__(self, plan: Plan, *, verbose: bool = False) -> None:
+        self.plan = plan
+        self.rng = random.Random(plan.seed)
+        self.now = 0.0
+        self.counts: Counter[str] = Counter()
+        self.transcript: list[str] = []
+        self._verbose = verbose
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._ticket = count()
+        self._cuts: set[tuple[int, int]] = set()
+        self._epoch = count(1)
+        self.loss = self.duplication = 0.0
+        self.delay = (0.001, 0.02)
+        self.disk = (0.0005, 0.005)
+        self.faulty = True
+        self._emptied = 0
+        total = plan.voters + plan.observers
+        self.nodes = [self._make_node(number) for number in range(1, total + 1)]
+        # What must hold, as it became known.
+        self.committed: dict[bytes, dict[int, LogEntry]] = {}
+        self.leaders: dict[tuple[bytes, int], Member] = {}
+        self.acknowledged: dict[bytes, int] = {}
+        self.high: dict[tuple[Member, bytes], tuple[int, int]] = {}
+        for node in self.nodes:
+            self.after(self.rng.uniform(0, 0.3), lambda node=node: self.start(node))  # type: ignore[misc]
+
+    def _make_node(self, number: int) -> Node:
+        plan = self.plan
+        preference = LeadershipPreference.NORMAL
+        if number > plan.voters:
+            preference = LeadershipPreference.OBSERVER
+        elif number <= plan.reluctant:
+            preference = LeadershipPreference.reluctant(3)
+        return Node(number, preference, self._new_storage())
+
+    def _new_storage(self) -> MemoryStorage:
+        storage = MemoryStorage(incarnation=self.rng.randbytes(8), keep=True)
+        storage.volatile = self.plan.volatile
+        return storage
+
+    # --- time
+
+    def after(self, delay: float, action: Callable[[], None]) -> None:
+        """Have something happen."""
+        heapq.heappush(self._queue, (self.now + delay, next(self._ticket), action))
+
+    def step(self) -> bool:
+        """Let the next thing happen; False if nothing will."""
+        if not self._queue:
+            return False
+        at, _, action = heapq.heappop(self._queue)
+        self.now = max(self.now, at)
+        action()
+        self.counts["steps"] += 1
+        return True
+
+    def run(self, until: float) -> None:
+        """Let things happen until a time."""
+        while self._queue and self._queue[0][0] <= until:
+            self.step()
+        self.now = max(self.now, until)
+
+    def note(self, text: str) -> None:
+        """A line of the transcript."""
+        if self._verbose:
+            self.transcript.append(f"{self.now:9.3f}  {text}")
+
+    # --- nodes
+
+    def start(self, node: Node) -> None:
+        """Start a node's process on what its disk holds."""
+        if node.alive:
+            return
+        node.generation += 1
+        config = ConsensusConfig(
+            **{name: getattr(CONFIG, name) for name in CONFIG.__dataclass_fields__ if name != "expect"},
+            expect=self.plan.expect or self.plan.voters // 2 + 1,
+        )
+        node.engine = Engine(
+            me=node.member,
+            config=config,
+            preference=node.preference,
+            rng=random.Random(self.rng.getrandbits(32)),
+            now=self.now,
+            epoch=self.rng.uniform(-1e6, 1e9),  # clocks may be wrong by years
+            restored=node.storage.load(),
+        )
+        self.note(f"{node.number} starts")
+        self.pump(node)
+        for other in self.nodes:
+            if other is not node:
+                self.after(self.rng.uniform(0.01, 0.2), lambda other=other: self.bond(node, other))  # type: ignore[misc]
+
+    def crash(self, node: Node, *, restart_after: float, empty: bool = False) -> None:
+        """Kill a node's process: of the writes under way, a prefix has reached the disk."""
+        if not node.alive:
+            return
+        kept = self.rng.randint(0, len(node.writes))
+        node.storage.write(node.writes[:kept])
+        node.writes.clear()
+        node.engine = None
+        node.reads.clear()
+        node.wake_at = float("inf")
+        lost = self.plan.volatile or empty
+        if lost:
+            node.storage = self._new_storage()
+        self.counts["crashes"] += 1
+        self.note(f"{node.number} crashes{' and loses its disk' if lost else ''}, {kept} writes reached the disk")
+        for other_number in list(node.bonds):
+            other = self.nodes[other_number - 1]
+            epoch = node.bonds.pop(other_number)[1]
+            delay = self.rng.choice([0.01, 0.3, 1.0])
+            self.after(delay, lambda other=other, epoch=epoch: self._unbond_side(other, node.number, epoch))  # type: ignore[misc]
+        self.after(restart_after, lambda: self.start(node))
+
+    def pump(self, node: Node) -> None:
+        """Perform a node's effects and check what must hold."""
+        engine = node.engine
+        assert engine is not None
+        effects = engine.take_effects()
+        for outgoing in effects.messages:
+            target = outgoing.to.peer_id.key[0]
+            self.send(node, target, outgoing.history, outgoing.message)
+        if effects.write is not None:
+            node.writes.append(effects.write)
+            self._write_later(node, effects.write)
+        self._check(node, effects)
+        self._arm(node)
+
+    def _write_later(self, node: Node, write: Write) -> None:
+        generation = node.generation
+
+        def finish() -> None:
+            if not node.alive or node.generation != generation or write not in node.writes:
+                return
+            done = [other for other in node.writes if other.serial <= write.serial]
+            node.storage.write(done)
+            del node.writes[: len(done)]
+            assert node.engine is not None
+            node.engine.persisted(write.serial, self.now)
+            self.pump(node)
+
+        self.after(self.rng.uniform(*self.disk), finish)
+
+    def _arm(self, node: Node) -> None:
+        assert node.engine is not None
+        deadline = node.engine.deadline
+        if deadline >= node.wake_at:
+            return
+        node.wake_at = deadline
+        generation = node.generation
+
+        def wake() -> None:
+            if not node.alive or node.generation != generation or node.wake_at != deadline:
+                return
+            node.wake_at = float("inf")
+            assert node.engine is not None
+            node.engine.tick(self.now)
+            self.pump(node)
+
+        self.after(max(0.0, deadline - self.now), wake)
+
+    # --- the network
+
+    def reaches(self, a: int, b: int) -> bool:
+        """Whether messages get from a to b."""
+        return (a, b) not in self._cuts
+
+    def bond(self, a: Node, b: Node) -> None:
+        """Bond two nodes, or try again later."""
+        if not a.alive or not b.alive:
+            return
+        if b.number in a.bonds and a.number in b.bonds:
+            return
+        if not (self.reaches(a.number, b.number) and self.reaches(b.number, a.number)):
+            self.after(self.rng.uniform(0.2, 0.6), lambda: self.bond(a, b))
+            return
+        epoch = next(self._epoch)
+        for one, other in ((a, b), (b, a)):
+            assert one.engine is not None
+            one.bonds[other.number] = (other.member, epoch)
+            one.engine.bond_up(other.member, self.now)
+        self.pump(a)
+        self.pump(b)
+
+    def unbond(self, a: Node, b: Node) -> None:
+        """Break a bond; each side notices in its own time."""
+        for one, other in ((a, b), (b, a)):
+            if other.number in one.bonds:
+                epoch = one.bonds[other.number][1]
+                delay = self.rng.uniform(0, 0.3)
+                self.after(delay, lambda one=one, other=other, epoch=epoch: self._unbond_side(one, other.number, epoch))  # type: ignore[misc]
+        self.counts["bonds broken"] += 1
+
+    def _unbond_side(self, node: Node, other: int, epoch: int) -> None:
+        if not node.alive or node.bonds.get(other, (None, 0))[1] != epoch:
+            return
+        member = node.bonds.pop(other)[0]
+        assert node.engine is not None
+        node.engine.bond_down(member, self.now)
+        self.pump(node)
+        peer = self.nodes[other - 1]
+        # The other side finds out at the latest when it is spoken to.
+        if peer.bonds.get(node.number, (None, 0))[1] == epoch:
+            self.after(self.rng.uniform(0, 0.3), lambda: self._unbond_side(peer, node.number, epoch))
+        self.after(self.rng.uniform(0.3, 0.8), lambda: self.bond(node, peer))
+
+    def send(self, node: Node, target: int, history: bytes, message: Message) -> None:
+        """Put a message on its way: lost, doubled, late or out of order, as the dice say."""
+        if target not in node.bonds:
+            return
+        epoch = node.bonds[target][1]
+        sender = node.member
+        copies = 1 + (self.rng.random() < self.duplication)
+        for _ in range(copies):
+            if self.rng.random() < self.loss:
+                self.counts["messages lost"] += 1
+                continue
+            self.after(
+                self.rng.uniform(*self.delay), lambda: self._arrive(sender, node.number, target, epoch, history, message)
+            )
+
+    def _arrive(self, sender: Member, source: int, target: int, epoch: int, history: bytes, message: Message) -> None:
+        node = self.nodes[target - 1]
+        if not self.reaches(source, target):
+            self.counts["messages cut"] += 1
+            return
+        if not node.alive or node.bonds.get(source, (None, 0))[1] != epoch:
+            return
+        assert node.engine is not None
+        if self._verbose:
+            self.note(f"{source} -> {target}  {message}")
+        node.engine.receive(message, sender, self.now, history=history)
+        self.pump(node)
+        self.counts["messages"] += 1
+
+    # --- faults and load
+
+    def partition(self) -> None:
+        """Cut the nodes in two, fully, or one way, or only some pairs."""
+        numbers = [node.number for node in self.nodes]
+        side = set(self.rng.sample(numbers, self.rng.randint(1, len(numbers))))
+        kind = self.rng.choice(["full", "full", "one way", "partial"])
+        for a, b in itertools.product(side, set(numbers) - side):
+            if kind == "partial" and self.rng.random() < 0.5:
+                continue
+            self._cuts.add((a, b))
+            if kind != "one way":
+                self._cuts.add((b, a))
+            if self.rng.random() < 0.5:
+                self.unbond(self.nodes[a - 1], self.nodes[b - 1])
+        self.counts["partitions"] += 1
+        self.note(f"partition ({kind}): {sorted(side)}")
+
+    def heal(self) -> None:
+        """All nodes reach each other, nothing is lost, disks are quick."""
+        self._cuts.clear()
+        self.loss = self.duplication = 0.0
+        self.delay, self.disk = (0.001, 0.02), (0.0005, 0.005)
+        self.note("healed")
+
+    def fault(self) -> None:
+        """One fault, as the dice say."""
+        node = self.rng.choice(self.nodes)
+        kind = self.rng.choice(["partition", "heal", "heal", "crash", "weather", "unbond", "transfer", "slow disk"])
+        if kind == "partition":
+            self.partition()
+        elif kind == "heal":
+            self.heal()
+        elif kind == "crash" and self.may_crash(node):
+            empty = not self.plan.volatile and self._emptied == 0 and self.plan.voters >= 3 and self.rng.random() < 0.1
+            if empty and self._safe_to_empty():
+                self._emptied += 1
+                self.crash(node, restart_after=self.rng.uniform(0.1, 3), empty=True)
+            else:
+                self.crash(node, restart_after=self.rng.uniform(0.05, 3))
+        elif kind == "weather":
+            self.loss = self.rng.choice([0.0, 0.05, 0.3])
+            self.duplication = self.rng.choice([0.0, 0.1])
+            self.delay = self.rng.choice([(0.001, 0.02), (0.001, 0.3), (0.05, 0.1)])
+            self.counts["weather"] += 1
+        elif kind == "unbond":
+            self.unbond(node, self.rng.choice(self.nodes))
+        elif kind == "slow disk":
+            self.disk = self.rng.choice([(0.0005, 0.005), (0.05, 0.5)])
+        elif kind == "transfer" and node.alive:
+            assert node.engine is not None
+            if node.engine.transfer_leadership(None, self.now):
+                self.counts["transfers"] += 1
+                self.pump(node)
+
+    def may_crash(self, node: Node) -> bool:
+        """With memories that die, only one member at a time may be lost before the others have made up for it."""
+        if not self.plan.volatile:
+            return True
+        present = {other.member for other in self.nodes if other.alive}
+        founded = [other for other in self.nodes if other.engine is not None and other.engine.ctx.founded]
+        if not founded:
+            return True
+        leader = next((other for other in founded if other.engine is not None and other.engine.is_leader), None)
+        if leader is None or leader.engine is None:
+            return False
+        engine = leader.engine
+        assert isinstance(engine.role, Leader)
+        full = all(voter in present for voter in engine.voters)
+        caught_up = all(
+            other.engine is not None and other.engine.commit == engine.commit == engine.last.index
+            for other in self.nodes
+            if other.alive and other.member in engine.voters
+        )
+        return full and caught_up and len(engine.voters) >= 3 and engine.ctx.history in self.committed
+
+    def _safe_to_empty(self) -> bool:
+        """A disk may only burn while the voters without it are a majority that holds all."""
+        histories = {node.engine.ctx.history for node in self.nodes if node.engine is not None}
+        voters = [node.engine.voters for node in self.nodes if node.engine is not None]
+        return len(histories) == 1 and all(len(v) >= 3 for v in voters) and all(node.alive for node in self.nodes)
+
+    def load(self) -> None:
+        """Somebody proposes or reads."""
+        node = self.rng.choice(self.nodes)
+        if node.engine is None:
+            return
+        if self.rng.random() < 0.5:
+            node.engine.propose(next(self._ticket), OpenSession(nonce=self.rng.randbytes(16)))
+        else:
+            request = next(self._ticket)
+            history = node.engine.ctx.history
+            node.reads[request] = self.acknowledged.get(history, 0)
+            if not node.engine.read(request):
+                del node.reads[request]
+        self.pump(node)
+
+    # --- what must hold
+
+    def _check(self, node: Node, effects: Effects) -> None:
+        engine = node.engine
+        assert engine is not None
+        history = engine.ctx.history
+        self._check_monotonic(node, history)
+        if isinstance(engine.role, Leader):
+            self._check_leader(node, history)
+        committed = self.committed.setdefault(history, {}) if effects.committed else {}
+        for entry in effects.committed:
+            known = committed.setdefault(entry.index, entry)
+            if known != entry:
+                raise Violation(f"state machine safety: {node.number} commits {entry}, but {known} was committed there")
+            if isinstance(entry.payload, OpenSession) and entry.proposer == node.peer:
+                self.acknowledged[history] = max(self.acknowledged.get(history, 0), entry.index)
+                self.counts["acknowledged"] += 1
+        for answer in effects.answers:
+            if isinstance(answer, Readable) and (expected := node.reads.pop(answer.request, None)) is not None:
+                if answer.index and answer.index < expected:
+                    raise Violation(
+                        f"linearizability: {node.number} may read at {answer.index}, but {expected} was acknowledged before"
+                    )
+                self.counts["reads"] += answer.index > 0
+        founded = [
+            key for key, entries in self.committed.items() if entries
+        ]
+        if len(founded) > 1:
+            raise Violation(f"one history a group: {[key.hex()[:8] for key in founded]} are all committed")
+
+    def _check_monotonic(self, node: Node, history: bytes) -> None:
+        engine = node.engine
+        assert engine is not None
+        key = (node.member, history)
+        term, commit = self.high.get(key, (0, 0))
+        durable_term = engine.term
+        if engine.commit < commit and node.generation == self.counts[f"generation {key}"]:
+            raise Violation(f"monotonic commit: {node.number} went from {commit} back to {engine.commit}")
+        if durable_term < term and node.generation == self.counts[f"generation {key}"]:
+            raise Violation(f"monotonic term: {node.number} went from {term} back to {durable_term}")
+        self.counts[f"generation {key}"] = node.generation
+        self.high[key] = (durable_term, engine.commit)
+
+    def _check_leader(self, node: Node, history: bytes) -> None:
+        engine = node.engine
+        assert engine is not None
+        key = (history, engine.term)
+        known = self.leaders.get(key)
+        if known is None:
+            self.leaders[key] = node.member
+            self.counts["elections"] += 1
+            self.note(f"{node.number} leads term {engine.term}")
+            for index, entry in self.committed.get(history, {}).items():
+                if engine.ctx.log.term_at(index) != entry.term:
+                    raise Violation(f"leader completeness: {node.number} leads term {engine.term} without entry {index}")
+        elif known != node.member:
+            raise Violation(f"election safety: {known} and {node.member} both lead term {engine.term}")
+
+    def check_logs(self) -> None:
+        """Log matching: two logs with the same position agree on all before it (paper, figure 3)."""
+        logs = [node.engine.ctx.log for node in self.nodes if node.engine is not None]
+        histories = [node.engine.ctx.history for node in self.nodes if node.engine is not None]
+        for (log_a, a), (log_b, b) in itertools.combinations(zip(logs, histories, strict=True), 2):
+            if a != b:
+                continue
+            same = False
+            for index in range(min(log_a.last.index, log_b.last.index), 0, -1):
+                one, other = log_a.slice(index, index, 1 << 30), log_b.slice(index, index, 1 << 30)
+                if same and one != other:
+                    raise Violation(f"log matching: two logs differ at {index} though they agree behind it")
+                same = same or one[0].term == other[0].term
+                if same and one != other:
+                    raise Violation(f"log matching: two entries at {index} of one term differ")
+
+    # --- a whole run
+
+    def play(self) -> Counter[str]:
+        """Faults and load, then calm: the cluster must elect and commit again, with everything there."""
+        for at in range(self.plan.steps // 10):
+            for _ in range(10):
+                self.step()
+            if self.rng.random() < 0.25:
+                self.load()
+            if self.rng.random() < 0.05:
+                self.fault()
+            if at % 10 == 0:
+                self.check_logs()
+        self.heal()
+        self.settle()
+        return self.counts
+
+    def settle(self, bound: float = 60.0) -> None:
+        """After all is healed: bounded time until somebody leads and every live node has committed a fresh entry."""
+        end = self.now + bound
+        while self.now < end:
+            self.run(self.now + 1.0)
+            leader = next((n for n in self.nodes if n.engine is not None and n.engine.is_leader), None)
+            if leader is None or not all(node.alive for node in self.nodes):
+                continue
+            assert leader.engine is not None
+            nonce = self.rng.randbytes(16)
+            leader.engine.propose(next(self._ticket), OpenSession(nonce=nonce))
+            self.pump(leader)
+            self.run(self.now + 1.0)
+            if all(self._has(node, nonce) for node in self.nodes):
+                self.check_logs()
+                self._check_nothing_lost(leader)
+                return
+        states = [
+            (n.number, n.engine.role.name, n.engine.term, n.engine.commit, [str(v)[:2] for v in n.engine.voters], n.engine.ctx.history.hex()[:4])
+            for n in self.nodes
+            if n.engine is not None
+        ]
+        raise Violation(f"liveness: no fresh commit on every node within {bound:g} s of calm: {states}")
+
+    def _has(self, node: Node, nonce: bytes) -> bool:
+        assert node.engine is not None
+        log = node.engine.ctx.log
+        tail = log.slice(max(1, node.engine.commit - 20), node.engine.commit, 1 << 30)
+        return any(isinstance(entry.payload, OpenSession) and entry.payload.nonce == nonce for entry in tail)
+
+    def _check_nothing_lost(self, leader: Node) -> None:
+        assert leader.engine is not None
+        log = leader.engine.ctx.log
+        for index, entry in self.committed[leader.engine.ctx.history].items():
+            if log.slice(index, index, 1 << 30) != (entry,):
+                raise Violation(f"nothing acknowledged is lost: entry {index} is not in the leader's log")
+
+
+def play(seed: int, *, verbose: bool = False, plan: Plan | None = None) -> Counter[str]:
+    """One run; a failure says how to replay it."""
+    world = World(plan or Plan.of(seed), verbose=verbose)
+    try:
+        return world.play()
+    except Exception as error:
+        tail = "\n".join(world.transcript[-60:])
+        raise Violation(
+            f"seed {seed}, {world.plan}, at {world.now:.3f} s: {error}\n"
+            f"replay: python -m tests.simulation --seed {seed} --verbose\n{tail}"
+        ) from error
