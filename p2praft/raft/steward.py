@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from p2praft.raft.messages import Member
+from p2praft.raft.quorum import quorum_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,8 @@ def next_voters(
         return member == me or view(member).fit
 
     def safe(members: tuple[Member, ...]) -> bool:
-        return sum(map(fit, members)) > len(members) // 2
+        gone = [member for member in members if view(member).gone]
+        return sum(map(fit, members)) >= quorum_size(members, gone)
 
     def without(member: Member) -> tuple[Member, ...] | None:
         rest = tuple(voter for voter in voters if voter != member)

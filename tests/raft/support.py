@@ -152,8 +152,13 @@ class Bench:
         return self.sent()
 
     def sent(self) -> list[tuple[Member, Message]]:
-        """What is sent now."""
-        return [(outgoing.to, outgoing.message) for effects in self.take() for outgoing in effects.messages]
+        """What is sent now, but for the standing that every member repeats."""
+        return [
+            (outgoing.to, outgoing.message)
+            for effects in self.take()
+            for outgoing in effects.messages
+            if not isinstance(outgoing.message, Standing)
+        ]
 
     def advance(self, seconds: float) -> list[tuple[Member, Message]]:
         """Let time pass in small steps; what is sent meanwhile."""

@@ -314,7 +314,8 @@ class World:
                 self.counts["messages lost"] += 1
                 continue
             self.after(
-                self.rng.uniform(*self.delay), lambda: self._arrive(sender, node.number, target, epoch, history, message)
+                self.rng.uniform(*self.delay),
+                lambda: self._arrive(sender, node.number, target, epoch, history, message),
             )
 
     def _arrive(self, sender: Member, source: int, target: int, epoch: int, history: bytes, message: Message) -> None:
@@ -452,9 +453,7 @@ class World:
                         f"linearizability: {node.number} may read at {answer.index}, but {expected} was acknowledged before"
                     )
                 self.counts["reads"] += answer.index > 0
-        founded = [
-            key for key, entries in self.committed.items() if entries
-        ]
+        founded = [key for key, entries in self.committed.items() if entries]
         if len(founded) > 1:
             raise Violation(f"one history a group: {[key.hex()[:8] for key in founded]} are all committed")
 
@@ -482,7 +481,9 @@ class World:
             self.note(f"{node.number} leads term {engine.term}")
             for index, entry in self.committed.get(history, {}).items():
                 if engine.ctx.log.term_at(index) != entry.term:
-                    raise Violation(f"leader completeness: {node.number} leads term {engine.term} without entry {index}")
+                    raise Violation(
+                        f"leader completeness: {node.number} leads term {engine.term} without entry {index}"
+                    )
         elif known != node.member:
             raise Violation(f"election safety: {known} and {node.member} both lead term {engine.term}")
 
@@ -537,7 +538,14 @@ class World:
                 self._check_nothing_lost(leader)
                 return
         states = [
-            (n.number, n.engine.role.name, n.engine.term, n.engine.commit, [str(v)[:2] for v in n.engine.voters], n.engine.ctx.history.hex()[:4])
+            (
+                n.number,
+                n.engine.role.name,
+                n.engine.term,
+                n.engine.commit,
+                [str(v)[:2] for v in n.engine.voters],
+                n.engine.ctx.history.hex()[:4],
+            )
             for n in self.nodes
             if n.engine is not None
         ]
