@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,9 +9,7 @@ import anyio
 
 from discovery.catalog import Catalog, Record, Status
 from transport import HostPort, PeerId
-
-BUFFER = 4096
-"""Events kept for a slow listener; then it loses the oldest."""
+from transport.feed import Feed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +63,8 @@ class Peers:
         self._catalog = catalog
         self._rtt = rtt
         self._explain = explain
-        self._queues: list[deque[PeerEvent]] = []
+        self._feed: Feed[PeerEvent] = Feed(4096)
         self._changed = anyio.Event()
-        self._closed = False
         self.when = When(self)
 
     def __len__(self) -> int:
@@ -86,19 +82,9 @@ class Peers:
         record = self._catalog.get(peer_id)
         return None if record is None else self._info(record)
 
-    async def events(self) -> AsyncIterator[PeerEvent]:
-        """Changes from now on; ends when the network is left."""
-        queue: deque[PeerEvent] = deque(maxlen=BUFFER)
-        self._queues.append(queue)
-        try:
-            while True:
-                while queue:
-                    yield queue.popleft()
-                if self._closed:
-                    return
-                await self._changed.wait()
-        finally:
-            self._queues.remove(queue)
+    def events(self) -> AsyncIterator[PeerEvent]:
+        """Changes from now on; ends when the network is left. A reader that is too slow loses the oldest of 4096."""
+        return self._feed.subscribe()
 
     def explain(self, peer_id: PeerId) -> str:
         """What is known of a peer, what was tried, and what came of it."""
@@ -110,14 +96,12 @@ class Peers:
         """Hand out an event."""
         record = self._catalog.get(peer_id)
         if record is not None:
-            event = PeerEvent(kind=kind, peer=self._info(record), reason=reason)
-            for queue in self._queues:
-                queue.append(event)
+            self._feed.put(PeerEvent(kind=kind, peer=self._info(record), reason=reason))
         self.wake()
 
     def close(self) -> None:
         """No more will come."""
-        self._closed = True
+        self._feed.close()
         self.wake()
 
     def wake(self) -> None:

@@ -28,7 +28,7 @@ logger = logging.getLogger("discovery")
 TICK = 0.1
 HELLO_TIMEOUT = 5.0
 """Seconds that a neighbour has to say hello."""
-FAREWELL = 0.25
+FAREWELL = 0.05
 """Seconds that a departure has to get out."""
 DUPLICATE = "duplicate discovery link"
 LEAVING = "the node leaves"
@@ -101,8 +101,8 @@ class Discovery:
         for link in self._links.values():
             link.close(LEAVING)
         if self._links:
-            with anyio.move_on_after(FAREWELL, shield=True):
-                await anyio.sleep(FAREWELL / 5)  # one flush of the transport's
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(FAREWELL)  # for the transport to send it
         self._save()
         await self._owned.__aexit__(None, None, None)
         self.peers.close()

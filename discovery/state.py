@@ -26,7 +26,7 @@ class _State:
     peers: Annotated[tuple[PeerAddr, ...], Size(0, MAX_KNOWN)]
 
 
-_SCHEMA = Schema(_State)
+_SCHEMA: Schema[_State] = Schema(_State)
 
 
 class KnownPeers:

@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -112,8 +112,7 @@ class Network:
         self._endpoint: Endpoint | None = None
         self._discovery: Discovery | None = None
         self._tasks: TaskGroup | None = None
-        self._owned: AbstractAsyncContextManager[TaskGroup] | None = None
-        self._binding: AbstractAsyncContextManager[Endpoint] | None = None
+        self._parts = AsyncExitStack()
 
     # --- life
 
@@ -128,11 +127,11 @@ class Network:
         return self
 
     async def _bind(self, key: SecretKey) -> None:
-        binding = self._transport.bind(key, listen=self._listen, advertise=self._advertise)
-        endpoint = await binding.__aenter__()
-        try:
-            discovery = Discovery(
-                endpoint,
+        async with AsyncExitStack() as stack:
+            binding = self._transport.bind(key, listen=self._listen, advertise=self._advertise)
+            self._endpoint = await stack.enter_async_context(binding)
+            self._discovery = Discovery(
+                self._endpoint,
                 key,
                 network=self.name,
                 seeds=self.seeds,
@@ -141,37 +140,29 @@ class Network:
                 rng=random.Random(self._rng.getrandbits(64)),
                 state_path=self._data_dir / "peers" if self._data_dir else None,
             )
-            await discovery.__aenter__()
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await binding.__aexit__(None, None, None)
-            raise
-        self._endpoint, self._discovery, self._binding = endpoint, discovery, binding
-        self._owned = owned_tasks()
-        self._tasks = await self._owned.__aenter__()
-        endpoint.serve(BOND, self._accept_bond)
+            await stack.enter_async_context(self._discovery)
+            self._tasks = await stack.enter_async_context(owned_tasks())
+            self._parts = stack.pop_all()
+        self._endpoint.serve(BOND, self._accept_bond)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._owned is not None
-        assert self._discovery is not None
-        assert self._binding is not None
-        assert self._endpoint is not None
-        # Shielded but bounded: a cancelled owner still says goodbye, and nothing can hold it up for long. The parts are
-        # left without the body's exception, so that it reaches the caller as it is, in no group.
-        with anyio.CancelScope(shield=True), anyio.move_on_after(self._config.shutdown_timeout):
+        endpoint = self._live()
+        try:
+            # Shielded but bounded: a cancelled owner still says goodbye, and nothing can hold it up for long.
+            with anyio.CancelScope(shield=True), anyio.move_on_after(self._config.shutdown_timeout):
+                for member in list(self._members.values()):
+                    await self._stop(member)
             for member in list(self._members.values()):
-                await self._stop(member)
-        for member in list(self._members.values()):
-            member.worker.close()
-        self._endpoint.unserve(BOND)
-        await self._owned.__aexit__(None, None, None)
-        await self._discovery.__aexit__(None, None, None)
-        await self._binding.__aexit__(None, None, None)
-        self._members.clear()
-        self._endpoint = None
-        self._close_directory()
+                member.worker.close()
+            endpoint.unserve(BOND)
+        finally:
+            # Left without the body's exception, so that it reaches the caller as it is, in no group.
+            await self._parts.__aexit__(None, None, None)
+            self._members.clear()
+            self._endpoint = None
+            self._close_directory()
 
     # --- what it is
 

@@ -46,7 +46,7 @@ from transport.errors import (
     VersionMismatch,
     WrongIdentity,
 )
-from transport.events import Watchers
+from transport.feed import Feed
 from transport.handshake import ALPN, KeyLog
 from transport.identity import PeerId, SecretKey
 from transport.link import Connection, ConnectionEvent, Endpoint, Handler, Transport
@@ -148,7 +148,7 @@ class QuicEndpoint(Endpoint):
         self._config = config
         self._certificate, self._private_key = _certificate()
         self._retry = QuicRetryTokenHandler()
-        self._watchers = Watchers()
+        self._watchers: Feed[ConnectionEvent] = Feed()
         self._handlers: dict[str, tuple[Protocol, Handler]] = {}
         self._routes: dict[bytes, QuicPeer] = {}
         self._peers: set[QuicPeer] = set()
@@ -205,7 +205,7 @@ class QuicEndpoint(Endpoint):
         self._handlers.pop(protocol.name, None)
 
     def watch(self) -> AsyncIterator[ConnectionEvent]:
-        return self._watchers.watch(self._live.values())
+        return self._watchers.subscribe(ConnectionEvent(kind="up", connection=live) for live in self._live.values())
 
     # --- life
 

@@ -17,8 +17,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from transport.address import HostPort, PeerAddr
-from transport.errors import BindError, LinkClosed, LinkFull, Unreachable, WireError, WrongIdentity
-from transport.events import Watchers
+from transport.errors import BindError, LinkClosed, LinkFull, TransportError, Unreachable, WireError, WrongIdentity
+from transport.feed import Feed
 from transport.identity import PeerId, SecretKey
 from transport.link import Connection, ConnectionEvent, Endpoint, Handler, Link, Transport
 from transport.tasks import owned_tasks
@@ -181,7 +181,7 @@ class MemoryEndpoint(Endpoint):
         self.peer_id = peer_id
         self.counters = Counter()
         self.crashed = False
-        self.watchers = Watchers()
+        self.watchers: Feed[ConnectionEvent] = Feed()
         self.handlers: dict[str, tuple[Protocol, Handler]] = {}
         self.all_connections: set[MemoryConnection] = set()
         self._live: dict[PeerId, MemoryConnection] = {}
@@ -216,7 +216,7 @@ class MemoryEndpoint(Endpoint):
         self.handlers.pop(protocol.name, None)
 
     def watch(self) -> AsyncIterator[ConnectionEvent]:
-        return self.watchers.watch(self._live.values())
+        return self.watchers.subscribe(ConnectionEvent(kind="up", connection=live) for live in self._live.values())
 
     def up(self, connection: MemoryConnection) -> None:
         """A connection is proven."""
@@ -357,6 +357,8 @@ class MemoryConnection(Connection):
     async def _handle(self, link: MemoryLink, handler: Handler) -> None:
         try:
             await handler(link)
+        except TransportError as error:
+            link.close(str(error))
         except Exception as error:
             logger.exception("the handler of %s failed", link.protocol.name)
             link.close(f"internal error: {type(error).__name__}")

@@ -263,7 +263,7 @@ class Group:
         worker.leave()
         try:
             with anyio.fail_after(timeout):
-                while worker.me in worker.engine.voters and len(worker.engine.voters) > 1:
+                while not worker.has_left:
                     if self.is_leader:
                         worker.transfer(None)
                     with anyio.move_on_after(0.2):
@@ -273,14 +273,9 @@ class Group:
         worker.close()
         await worker.wait_done()
 
-    async def events(self) -> AsyncIterator[GroupEvent]:
-        """What happens from now on; ends when the group closes."""
-        listener = self._worker.listen()
-        try:
-            async for event in listener:
-                yield event
-        finally:
-            self._worker.forget(listener)
+    def events(self) -> AsyncIterator[GroupEvent]:
+        """What happens from now on; ends when the group closes. A reader that is too slow loses the oldest of 1024."""
+        return self._worker.events.subscribe()
 
     # --- inner workings
 

@@ -21,7 +21,7 @@ from p2praft.config import ConsensusConfig, LeadershipPreference
 from p2praft.errors import GroupClosed, P2PRaftError, StorageError
 from p2praft.groups.applier import Applier
 from p2praft.groups.bond import Bond, Departure, Envelope
-from p2praft.groups.events import GroupEvent, Listener
+from p2praft.groups.events import GroupEvent
 from p2praft.groups.machine import StateMachine
 from p2praft.groups.proposals import RETRY_DELAY, Call, Proposals
 from p2praft.groups.queries import Queries
@@ -30,6 +30,7 @@ from p2praft.raft.engine import Engine
 from p2praft.raft.messages import Member
 from p2praft.storage import Storage
 from transport import LinkClosed, LinkFull, PeerId
+from transport.feed import Feed
 
 logger = logging.getLogger("p2praft.group")
 
@@ -45,6 +46,7 @@ class Worker:
         applier: The state machine.
         bonds: Live bonds by peer.
         name: The group's name, for people.
+        events: What happens, for applications.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Worker:
         )
         self.proposals = Proposals(nonce=rng.randbytes(16), forward_timeout=config.forward_timeout)
         self.queries = Queries(forward_timeout=config.forward_timeout)
+        self.events: Feed[GroupEvent] = Feed()
         self.failure: P2PRaftError | None = None
         self._storage = storage
         self._inbox: deque[Callable[[float], None]] = deque()
@@ -83,7 +86,6 @@ class Worker:
         self._writes: list[Write] = []
         self._write_ready = anyio.Event()
         self._changed = anyio.Event()
-        self._listeners: list[Listener] = []
         self._closing = False
         self._done = anyio.Event()
 
@@ -226,8 +228,7 @@ class Worker:
         self.proposals.fail(error)
         self.queries.fail(error)
         self.tell(GroupEvent(kind="closed", term=self.engine.term, text=str(error)))
-        for listener in self._listeners:
-            listener.close()
+        self.events.close()
         self._notify()
         self._done.set()
 
@@ -317,19 +318,6 @@ class Worker:
         """Ask to be no voter any more."""
         self._post(lambda now: self.engine.leave())
 
-    def listen(self) -> Listener:
-        """A queue of events from now on."""
-        listener = Listener()
-        self._listeners.append(listener)
-        if self._done.is_set():
-            listener.close()
-        return listener
-
-    def forget(self, listener: Listener) -> None:
-        """End a queue of events."""
-        if listener in self._listeners:
-            self._listeners.remove(listener)
-
     async def wait_change(self) -> None:
         """Wait until anything that callers can see may have changed.
 
@@ -343,8 +331,7 @@ class Worker:
     def tell(self, event: GroupEvent) -> None:
         """Hand an event to all who listen."""
         logger.debug("group %s: %s", self.name, event.text)
-        for listener in self._listeners:
-            listener.put(event)
+        self.events.put(event)
         self._notify()
 
     def wake(self) -> None:
@@ -359,6 +346,13 @@ class Worker:
         if self._closing or leader is None or engine.commit == 0:
             return False
         return engine.is_leader or leader.peer_id in self.bonds
+
+    @property
+    def has_left(self) -> bool:
+        """Whether nothing binds this member any more: it is no voter, by a committed change, or there is nobody else."""
+        engine = self.engine
+        alone = len(engine.voters) <= 1
+        return alone or (self.me not in engine.voters and engine.commit >= engine.ctx.log.voters_index)
 
     @property
     def closed(self) -> bool:

@@ -11,6 +11,7 @@ import random
 
 from p2praft.config import ConsensusConfig, LeadershipPreference
 from p2praft.raft import founding, role
+from p2praft.raft.candidate import Candidate
 from p2praft.raft.context import NO_HISTORY, Context, StateSyncProvider
 from p2praft.raft.effects import Accepted, Effects, EventKind, Restored
 from p2praft.raft.follower import Follower
@@ -194,7 +195,7 @@ class Engine:
         """The write ``serial``, and all before it, are durable."""
         self.ctx.now = now
         self.ctx.persisted(serial)
-        if isinstance(self.role, role.Candidate):
+        if isinstance(self.role, Candidate):
             self.role = role.proceed(self.role, self.role.outcome(self.ctx), self.ctx)
 
     def propose(self, request: int, payload: OpenSession | Commands) -> bool:

@@ -72,7 +72,8 @@ class Follower:
     def on_message(self, message: Message, sender: Member, ctx: Context) -> Answer:
         """Take what concerns followers."""
         if isinstance(message, AppendEntries):
-            return self.on_append_entries(message, sender, ctx)
+            self.on_append_entries(message, sender, ctx)
+            return None
         if isinstance(message, TimeoutNow):
             return Campaign(pre=False) if ctx.promotable else None
         return Unexpected()

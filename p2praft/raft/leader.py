@@ -143,7 +143,8 @@ class Leader:
     def on_message(self, message: Message, sender: Member, ctx: Context) -> Answer:
         """Take answers; another leader of this term is a rival."""
         if isinstance(message, AppendEntriesResponse):
-            return self.on_append_entries_response(message, sender, ctx)
+            self.on_append_entries_response(message, sender, ctx)
+            return None
         if isinstance(message, AppendEntries):
             return RivalLeader(message)
         return Unexpected()

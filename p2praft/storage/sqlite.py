@@ -28,8 +28,8 @@ FORMAT = 1
 APPLICATION_ID = 0x70327066
 """Marks the file as ours (``PRAGMA application_id``)."""
 
-_ENTRY = Schema(LogEntry)
-_STATE = Schema(HardState)
+_ENTRY: Schema[LogEntry] = Schema(LogEntry)
+_STATE: Schema[HardState] = Schema(HardState)
 
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;

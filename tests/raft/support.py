@@ -24,6 +24,7 @@ from p2praft.raft.messages import (
     Member,
     Message,
     NoOp,
+    Payload,
     PreVote,
     PreVoteResponse,
     RequestVote,
@@ -60,7 +61,7 @@ def genesis(founders: Sequence[Member], *, history: bytes = HISTORY, created: fl
 
 def log(founders: Sequence[Member], *terms: int, first: Genesis | None = None) -> tuple[LogEntry, ...]:
     """A log: the genesis in term 1, then a no-op in each of ``terms``."""
-    payloads = [first or genesis(founders), *(NoOp() for _ in terms)]
+    payloads: list[Payload] = [first or genesis(founders), *(NoOp() for _ in terms)]
     return tuple(
         LogEntry(term=Term(term), index=Index(index), time=0.0, proposer=founders[0].peer_id, payload=payload)
         for index, (term, payload) in enumerate(zip((1, *terms), payloads, strict=True), start=1)

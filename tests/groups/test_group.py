@@ -1,0 +1,343 @@
+"""The whole stack but for the sockets, in virtual time: what applications rely on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from p2praft import (
+    CommandFailed,
+    ConfigError,
+    Consistency,
+    GroupClosed,
+    GroupEvent,
+    GroupKey,
+    Network,
+    NoCommands,
+    NotAuthorized,
+    Offline,
+    OutcomeUnknown,
+)
+from tests.groups.conftest import Counter, lab
+from transport import MemoryNetwork
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend(virtual_clock: Any) -> Any:
+    return virtual_clock
+
+
+async def test_every_member_executes_and_reads() -> None:
+    async with lab(3, observers=1) as it:
+        for expected, node in enumerate(it.nodes, start=1):
+            assert await node.group.execute(1) == expected
+        for node in it.nodes:
+            assert (await node.group.query(None)).value == 4
+
+
+async def test_execute_many_is_applied_without_others_in_between() -> None:
+    async with lab(3) as it:
+        results: list[list[int]] = []
+
+        async def many(node: Any) -> None:
+            results.append(await node.group.execute_many([1, 1, 1]))
+
+        async with anyio.create_task_group() as tasks:
+            for node in it.nodes * 5:
+                tasks.start_soon(many, node)
+        assert sorted(results) == [[first, first + 1, first + 2] for first in range(1, 46, 3)]
+
+
+async def test_calls_of_one_handle_take_effect_in_their_order() -> None:
+    async with lab(3) as it:
+        group = it.followers[0].group
+        seen: list[int] = []
+
+        async def call(number: int) -> None:
+            seen.append(await group.execute(number))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(1, 20):
+                tasks.start_soon(call, number)
+                await anyio.sleep(0)
+        assert sorted(seen) == [sum(range(1, n + 1)) for n in range(1, 20)]
+
+
+async def test_feed_returns_the_index_before_the_commit() -> None:
+    async with lab(3) as it:
+        index = await it.followers[0].group.feed(5)
+        await it.followers[0].group.when.committed.reaches(index)
+        assert (await it.nodes[0].group.query(None)).value == 5
+        assert await it.leader.group.feed_many([1, 2]) > index
+
+
+async def test_a_command_that_fails_fails_alike_everywhere_and_the_group_goes_on() -> None:
+    async with lab(3) as it:
+        for node in it.nodes:
+            with pytest.raises(CommandFailed, match="TypeError: not a number: 'x'"):
+                await node.group.execute("x")
+        assert await it.leader.group.execute(3) == 3
+
+
+async def test_nothing_is_lost_when_the_leader_falls_silent() -> None:
+    async with lab(5) as it:
+        acknowledged = 0
+        writer = it.followers[0]
+        for _ in range(20):
+            acknowledged = await writer.group.execute(1)
+        dead = it.leader
+        it.net.crash(dead.host)
+        for _ in range(20):
+            assert await writer.group.execute(1) == acknowledged + 1
+            acknowledged += 1
+        for node in it.nodes:
+            if node is not dead:
+                assert (await node.group.query(None)).value == acknowledged
+
+
+async def test_commands_survive_failovers_exactly_once() -> None:
+    """Every call is sent again by itself; none is applied twice."""
+    async with lab(5) as it:
+        writers = it.followers[:3]
+        done = 0
+
+        async def write(node: Any) -> None:
+            nonlocal done
+            for _ in range(40):
+                await node.group.execute(1, timeout=60)
+                done += 1
+                await anyio.sleep(0.05)
+
+        async with anyio.create_task_group() as tasks:
+            for node in writers:
+                tasks.start_soon(write, node)
+            for _ in range(3):
+                await anyio.sleep(0.7)
+                hosts = [node.host for node in it.nodes]
+                leader = next((node.host for node in it.nodes if node.group.is_leader), hosts[0])
+                it.net.partition([leader], [host for host in hosts if host != leader])
+                await anyio.sleep(3)
+                it.net.heal()
+        await it.online()
+        assert done == 120
+        assert (await it.nodes[0].group.query(None, timeout=30)).value == 120
+
+
+async def test_a_cut_off_member_says_offline_and_gives_the_commands_back() -> None:
+    async with lab(3) as it:
+        node = it.followers[0]
+        others = [other.host for other in it.nodes if other is not node]
+        it.net.partition([node.host], others)
+        await node.group.when.offline()
+        await anyio.sleep(10)
+        with pytest.raises(Offline) as caught:
+            await node.group.execute(7, timeout=2)
+        assert caught.value.commands == [7]
+        with pytest.raises(Offline, match="no leader of group 'line' confirmed"):
+            await node.group.query(None, timeout=2)
+        assert (await node.group.query(None, Consistency.WEAK)).value == 0
+        it.net.heal()
+        await node.group.when.online()
+        assert await node.group.execute(7) == 7
+
+
+async def test_a_deposed_leader_serves_no_strong_read_and_acknowledges_nothing() -> None:
+    async with lab(5) as it:
+        old = it.leader
+        others = [node.host for node in it.nodes if node is not old]
+        it.net.partition([old.host], others)
+
+        async def doomed() -> None:
+            with pytest.raises((Offline, OutcomeUnknown)):
+                await old.group.execute(100, timeout=3)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(doomed)
+            survivor = next(node for node in it.nodes if node is not old)
+            await survivor.group.when.leader_changed()
+            assert await survivor.group.execute(1, timeout=30) == 1
+            with pytest.raises(Offline):
+                await old.group.query(None, timeout=1)
+
+
+async def test_an_unknown_outcome_can_be_waited_for() -> None:
+    async with lab(3) as it:
+        old = it.leader
+        assert await old.group.execute(0) == 0  # it has a session from here on
+        others = [node.host for node in it.nodes if node is not old]
+        it.net.partition([old.host], others)
+        with pytest.raises(OutcomeUnknown) as caught:
+            await old.group.execute(5, timeout=0.2)
+        it.net.heal()
+        with anyio.fail_after(60):
+            assert await caught.value.wait() == [5]
+        assert (await it.nodes[0].group.query(None)).value == 5
+
+
+async def test_leadership_is_handed_over() -> None:
+    async with lab(3) as it:
+        old = it.leader
+        target = it.followers[1]
+        assert await old.group.transfer_leadership(target.network.peer_id) == target.network.peer_id
+        await target.group.when.is_leader()
+        with pytest.raises(NotAuthorized, match="does not lead"):
+            await old.group.transfer_leadership()
+        assert await old.group.execute(1) == 1
+
+
+async def test_a_leader_that_stops_hands_over_first() -> None:
+    async with lab(3) as it:
+        old = it.leader
+        other = it.followers[0]
+        await it.stop(old)
+        with anyio.fail_after(1):
+            assert await other.group.execute(1) == 1
+
+
+async def test_who_leaves_for_good_is_no_voter_any_more() -> None:
+    async with lab(3) as it:
+        node = it.followers[0]
+        await node.group.leave()
+        remaining = [other for other in it.nodes if other is not node]
+        with anyio.fail_after(30):
+            while node.network.peer_id in remaining[0].group.voters:
+                await anyio.sleep(0.1)
+        assert await remaining[0].group.execute(1) == 1
+        with pytest.raises(GroupClosed):
+            await node.group.execute(1)
+
+
+async def test_the_leader_may_leave_too() -> None:
+    async with lab(3) as it:
+        node = it.leader
+        await node.group.leave(timeout=30)
+        other = next(other for other in it.nodes if other is not node)
+        with anyio.fail_after(10):
+            while node.network.peer_id in other.group.voters:
+                await anyio.sleep(0.1)
+        assert await other.group.execute(1) == 1
+
+
+async def test_a_late_member_catches_up_and_becomes_a_voter() -> None:
+    async with lab(2, expect=2) as it:
+        for _ in range(50):
+            await it.leader.group.execute(1)
+        late = await it.start("late")
+        await late.group.when.online()
+        assert (await late.group.query(None)).value == 50
+        with anyio.fail_after(30):
+            while late.network.peer_id not in it.leader.group.voters:
+                await anyio.sleep(0.1)
+
+
+async def test_events_tell_what_happened() -> None:
+    async with lab(3) as it:
+        seen: list[GroupEvent] = []
+        watcher = it.followers[0]
+
+        async def watch() -> None:
+            async for event in watcher.group.events():
+                seen.append(event)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            await anyio.sleep(0.1)
+            it.net.crash(it.leader.host)
+            await watcher.group.when.leader_changed()
+            await anyio.sleep(8)
+            tasks.cancel_scope.cancel()
+        kinds = [event.kind for event in seen]
+        assert "leader" in kinds
+        assert "bond lost" in kinds
+
+
+async def test_a_wrong_secret_is_refused_and_the_node_says_so() -> None:
+    async with lab(3) as it:
+        stranger = await it.start("stranger", key=GroupKey(b"x" * 32))
+        refused: list[GroupEvent] = []
+        with anyio.move_on_after(3):
+            async for event in stranger.group.events():
+                if event.kind == "refused":
+                    refused.append(event)
+                    break
+        assert refused
+        assert "refused us" in refused[0].text
+        assert stranger.network.peer_id not in it.nodes[0].group.bonds
+        assert await it.nodes[0].group.execute(1) == 1
+
+
+async def test_another_network_is_not_joined() -> None:
+    async with lab(2) as it:
+        lost = await it.start("lost", name="elsewhere")
+        await anyio.sleep(5)
+        assert len(lost.network.peers) == 0
+        text = lost.network.peers.explain(it.nodes[0].network.peer_id)
+        assert "another network" in text
+        assert lost.network.peer_id not in it.nodes[0].network.peers
+
+
+async def test_two_handles_of_one_group_on_one_node_are_one() -> None:
+    net = MemoryNetwork()
+    machine = Counter()
+    async with Network("n", listen="a:0", transport=net.transport("a")) as network:
+        key = GroupKey(b"k" * 32)
+        async with network.group("g", secret=key, machine=machine) as one:
+            async with network.group("g", secret=key, machine=Counter()) as two:
+                assert two is one
+                await two.when.online()
+                assert await two.execute(1) == 1
+            assert await one.execute(1) == 2
+        with pytest.raises(GroupClosed, match="is closed"):
+            await one.execute(1)
+
+
+async def test_a_group_without_a_machine_only_elects() -> None:
+    net = MemoryNetwork()
+    async with Network("n", listen="a:0", transport=net.transport("a")) as network:
+        async with network.group("g", secret=GroupKey(b"k" * 32)) as group:
+            assert await group.when.leader_elected() == network.peer_id
+            with pytest.raises(CommandFailed, match="only elects"):
+                await group.execute(1)
+
+
+async def test_bad_arguments_are_refused_by_name() -> None:
+    async with lab(1) as it:
+        group = it.nodes[0].group
+        with pytest.raises(NoCommands):
+            await group.execute_many([])
+        with pytest.raises(ConfigError, match="too large"):
+            await group.execute(b"x" * 2_000_000)
+        with pytest.raises(TypeError):
+            await group.execute(object())
+        with pytest.raises(ConfigError, match="signature is empty"):
+            from p2praft import StateMachine
+
+            it.nodes[0].network.group("h", secret="s", machine=StateMachine())
+
+
+async def test_what_the_body_raises_arrives_as_it_is() -> None:
+    net = MemoryNetwork()
+    with pytest.raises(KeyError, match="mine"):
+        async with Network("n", listen="a:0", transport=net.transport("a")) as network:
+            async with network.group("g", secret=GroupKey(b"k" * 32), machine=Counter()) as group:
+                await group.when.online()
+                raise KeyError("mine")
+
+
+async def test_watchers_of_the_log() -> None:
+    async with lab(3) as it:
+        group = it.followers[0].group
+        start = group.committed
+
+        async def later() -> None:
+            await anyio.sleep(0.5)
+            await it.leader.group.execute(1)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(later)
+            assert await group.when.log.advanced() > start
+            assert await group.when.committed.reaches(start + 1) > start
