@@ -354,3 +354,10 @@ def test_committed_entries_are_never_replaced() -> None:
     with pytest.raises(SafetyViolation, match="told to replace entry 2"):
         bench.receive(append(3, at(1, 1), entry(3, 2)), bench.voters[2])
     assert Index(2) == bench.engine.commit
+
+
+def test_a_commit_index_is_believed_only_as_far_as_the_message_vouches_for_our_entries() -> None:
+    """Paper, figure 2, AppendEntries, 5: min(leaderCommit, index of last new entry)."""
+    bench = Bench(3, 1, 1)
+    bench.receive(append(2, at(1, 1), commit=3), bench.members[1])
+    assert bench.engine.commit == 1

@@ -1,0 +1,426 @@
+"""How a group gets its one history: DESIGN, "Where we differ from mosaik", 3, rule by rule."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from p2praft import LeadershipPreference
+from p2praft.raft.effects import HardState, Outgoing, Restored, Write
+from p2praft.raft.engine import Engine
+from p2praft.raft.follower import Follower
+from p2praft.raft.leader import Leader
+from p2praft.raft.messages import (
+    START,
+    AppendEntries,
+    AppendEntriesResponse,
+    Genesis,
+    Member,
+    Message,
+    PreVote,
+    RequestVote,
+    Standing,
+    Term,
+    Vote,
+)
+from tests.raft.support import CONFIG, Bench, append, at, genesis, log, member
+
+OTHER = b"o" * 16
+
+
+def standing(
+    first: Genesis | None = None,
+    *,
+    founded: bool = False,
+    attempt: int = 0,
+    factor: float = 1.0,
+    gone: Sequence[Member] = (),
+) -> Standing:
+    """What a member says of itself."""
+    return Standing(factor=factor, genesis=first, founded=founded, attempt=attempt, gone=tuple(gone), leaving=False)
+
+
+class Birth:
+    """One engine, with or without history, and hand-made neighbours."""
+
+    def __init__(
+        self,
+        number: int = 1,
+        *,
+        expect: int = 3,
+        volatile: bool = False,
+        preference: LeadershipPreference = LeadershipPreference.NORMAL,
+        restored: Restored | None = None,
+    ) -> None:
+        self.me = member(number, volatile=volatile)
+        self.now = 0.0
+        self.engine = Engine(
+            me=self.me,
+            config=replace(CONFIG, expect=expect),
+            preference=preference,
+            rng=random.Random(number),
+            now=0.0,
+            restored=restored,
+        )
+        self.sent: list[Outgoing] = []
+        self.writes: list[Write] = []
+        self.take()
+
+    def take(self, *, persist: bool = True) -> list[Message]:
+        """What leaves now; with ``persist``, writes are durable at once."""
+        new: list[Outgoing] = []
+        while True:
+            effects = self.engine.take_effects()
+            new.extend(effects.messages)
+            if effects.write is None:
+                break
+            self.writes.append(effects.write)
+            if not persist:
+                break
+            self.engine.persisted(effects.write.serial, self.now)
+        self.sent.extend(new)
+        return [outgoing.message for outgoing in new]
+
+    def meet(self, other: Member, says: Standing, *, persist: bool = True) -> list[Message]:
+        """Bond, unless bonded, and hear what the other says of itself."""
+        if other not in self.engine.ctx.bonded:
+            self.engine.bond_up(other, self.now)
+        return self.hear(says, other, persist=persist)
+
+    def hear(
+        self, message: Message, sender: Member, *, history: bytes | None = None, persist: bool = True
+    ) -> list[Message]:
+        """Handle a message, by default of the engine's own history."""
+        self.engine.receive(message, sender, self.now, history=history or self.engine.ctx.history)
+        return self.take(persist=persist)
+
+    def wait(self, seconds: float, *, persist: bool = True) -> list[Message]:
+        """Let time pass."""
+        messages: list[Message] = []
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 0.05
+            self.engine.tick(self.now)
+            messages += self.take(persist=persist)
+        return messages
+
+    def hold(self, founder: Member) -> list[Message]:
+        """A founder says that it holds the genesis."""
+        answer = AppendEntriesResponse(term=Term(1), vote=Vote.GRANTED, matched=True, last=self.engine.last, round=1)
+        return self.hear(answer, founder)
+
+    def held(self) -> Genesis | None:
+        """Of the engine's history."""
+        return self.engine.ctx.genesis
+
+
+def writer(number: int = 1, others: Sequence[int] = (2, 3)) -> Birth:
+    """An engine that has written its genesis, not yet committed."""
+    birth = Birth(number)
+    for other in others:
+        birth.meet(member(other), standing())
+    birth.wait(1.2)
+    assert birth.held() is not None
+    assert not birth.engine.ctx.founded
+    return birth
+
+
+def founder(number: int = 2, *, volatile: bool = False) -> tuple[Birth, Genesis, Member]:
+    """An engine that holds the uncommitted genesis which member 1 wrote for 1, 2 and 3."""
+    founders = [member(1, volatile=volatile), member(2, volatile=volatile), member(3, volatile=volatile)]
+    entries = log(founders)
+    first = entries[0].payload
+    assert isinstance(first, Genesis)
+    birth = Birth(number, volatile=volatile)
+    birth.meet(founders[0], standing(first, attempt=1))
+    birth.meet(founders[2 if number == 2 else 1], standing())
+    birth.hear(append(1, START, *entries), founders[0], history=first.history)
+    assert birth.held() == first
+    return birth, first, founders[0]
+
+
+# --- who writes, and when
+
+
+def test_the_lowest_of_expect_bonded_members_writes_and_names_all_as_founders() -> None:
+    birth = writer()
+    written = birth.held()
+    assert written is not None
+    assert written.writer == birth.me
+    assert written.founders == (member(1), member(2), member(3))
+    assert isinstance(birth.engine.role, Leader)
+    assert not birth.engine.is_leader, "nothing is led before the history is founded"
+
+
+def test_nobody_writes_before_the_bootstrap_delay() -> None:
+    birth = Birth(1)
+    for other in (2, 3):
+        birth.meet(member(other), standing())
+    birth.wait(0.9)
+    assert birth.held() is None
+
+
+def test_a_higher_member_waits_for_the_lowest() -> None:
+    birth = Birth(2)
+    for other in (1, 3):
+        birth.meet(member(other), standing())
+    birth.wait(30)
+    assert birth.held() is None
+
+
+def test_a_reluctant_member_leaves_the_writing_to_a_normal_one() -> None:
+    birth = Birth(1, preference=LeadershipPreference.reluctant(3))
+    for other in (2, 3):
+        birth.meet(member(other), standing())
+    birth.wait(30)
+    assert birth.held() is None
+
+
+def test_nobody_writes_below_expect_and_observers_do_not_count() -> None:
+    birth = Birth(1)
+    birth.meet(member(2), standing())
+    birth.meet(member(3), standing(factor=0.0))
+    birth.wait(30)
+    assert birth.held() is None
+
+
+def test_an_observer_never_writes() -> None:
+    birth = Birth(1, expect=1, preference=LeadershipPreference.OBSERVER)
+    birth.wait(30)
+    assert birth.held() is None
+
+
+def test_nobody_writes_beside_a_founded_history() -> None:
+    birth = Birth(1)
+    for other in (2, 3):
+        birth.meet(member(other), standing())
+    birth.meet(member(4), standing(genesis([member(4)], history=OTHER), founded=True, attempt=1))
+    birth.wait(30)
+    assert birth.held() is None
+
+
+def test_the_genesis_leaves_only_once_its_writer_cannot_forget_it() -> None:
+    birth = Birth(1)
+    for other in (2, 3):
+        birth.meet(member(other), standing())
+    early = birth.wait(1.2, persist=False)
+    assert birth.held() is not None
+    assert not [message for message in early if isinstance(message, AppendEntries)]
+    birth.engine.persisted(birth.writes[-1].serial, birth.now)
+    assert [message for message in birth.wait(0.2) if isinstance(message, AppendEntries)]
+
+
+# --- who commits, and when
+
+
+def test_the_writer_commits_only_when_every_founder_holds_it() -> None:
+    birth = writer()
+    birth.hold(member(2))
+    assert birth.engine.commit == 0, "a majority is not enough before there is a history"
+    birth.hold(member(3))
+    assert birth.engine.commit >= 1
+    assert birth.engine.ctx.founded
+    assert birth.engine.is_leader
+
+
+def test_nobody_hears_of_the_commit_before_the_writer_cannot_forget_it() -> None:
+    birth = writer()
+    birth.hold(member(2))
+    answer = AppendEntriesResponse(term=Term(1), vote=Vote.GRANTED, matched=True, last=birth.engine.last, round=1)
+    messages = birth.hear(answer, member(3), persist=False) + birth.wait(0.3, persist=False)
+    assert birth.engine.commit == 0
+    assert not [m for m in messages if isinstance(m, AppendEntries) and m.leader_commit]
+    assert not [m for m in messages if isinstance(m, Standing) and m.founded]
+
+
+def test_who_is_no_founder_gets_nothing_uncommitted() -> None:
+    birth = writer()
+    birth.meet(member(4), standing())
+    birth.wait(1)
+    assert not [o for o in birth.sent if o.to == member(4) and isinstance(o.message, AppendEntries)]
+
+
+def test_who_is_no_founder_does_not_take_an_uncommitted_genesis() -> None:
+    entries = log([member(1), member(2), member(3)])
+    first = entries[0].payload
+    assert isinstance(first, Genesis)
+    birth = Birth(4)
+    birth.meet(member(1), standing(first, attempt=1))
+    birth.hear(append(1, START, *entries), member(1), history=first.history)
+    assert birth.held() is None
+    birth.hear(append(1, START, *entries, commit=1), member(1), history=first.history)
+    assert birth.held() == first
+    assert birth.engine.commit == 1
+
+
+def test_nobody_campaigns_in_an_uncommitted_genesis() -> None:
+    birth, _, _ = founder()
+    messages = birth.wait(30)
+    assert not [m for m in messages if isinstance(m, PreVote | RequestVote)]
+    assert birth.engine.commit == 0
+
+
+# --- taking back and dropping
+
+
+def test_the_writer_takes_back_when_a_founder_is_lost_and_says_so_once_that_is_durable() -> None:
+    birth = writer()
+    written = birth.held()
+    assert written is not None
+    birth.engine.bond_down(member(3), birth.now)
+    early = birth.take(persist=False)
+    assert birth.held() is None
+    assert not [m for m in early if isinstance(m, Standing)]
+    write = birth.writes[-1]
+    assert write.clear
+    assert write.state is not None
+    assert write.state.attempt > written.attempt
+    birth.engine.persisted(write.serial, birth.now)
+    said = [m for m in birth.take() if isinstance(m, Standing)]
+    assert said
+    assert all(m.genesis is None and m.attempt > written.attempt for m in said)
+
+
+def test_the_writer_takes_back_when_it_meets_a_lower_writer() -> None:
+    birth = writer(2, (3, 4))
+    birth.meet(member(1), standing(genesis([member(1), member(5), member(6)], history=OTHER), attempt=1))
+    assert birth.held() is None
+
+
+def test_the_writer_keeps_its_genesis_when_it_meets_a_higher_writer() -> None:
+    birth = writer()
+    kept = birth.held()
+    birth.meet(member(4), standing(genesis([member(4), member(5), member(6)], history=OTHER), attempt=1))
+    assert birth.held() == kept
+
+
+def test_the_writer_takes_back_when_it_meets_a_founded_history() -> None:
+    birth = writer()
+    birth.meet(member(9), standing(genesis([member(9)], history=OTHER), founded=True, attempt=1))
+    assert birth.held() is None
+
+
+def test_a_founded_history_is_never_taken_back() -> None:
+    birth = writer()
+    birth.hold(member(2))
+    birth.hold(member(3))
+    kept = birth.held()
+    birth.engine.bond_down(member(3), birth.now)
+    birth.engine.bond_down(member(2), birth.now)
+    birth.wait(10)
+    assert birth.held() == kept
+
+
+def test_a_founder_waits_for_a_writer_that_is_merely_away() -> None:
+    birth, first, its_writer = founder()
+    birth.engine.bond_down(its_writer, birth.now)
+    birth.wait(100)
+    assert birth.held() == first
+
+
+def test_a_founder_drops_when_the_writer_shows_a_higher_attempt_without_it() -> None:
+    birth, first, its_writer = founder()
+    birth.hear(standing(None, attempt=1), its_writer)
+    assert birth.held() == first, "an older word than the genesis itself says nothing"
+    birth.hear(standing(None, attempt=2), its_writer)
+    assert birth.held() is None
+    assert isinstance(birth.engine.role, Follower)
+
+
+def test_a_genesis_that_was_taken_back_is_not_taken_up_again_from_a_late_message() -> None:
+    birth, first, its_writer = founder()
+    birth.hear(standing(None, attempt=2), its_writer)
+    birth.hear(append(1, START, *log(first.founders)), its_writer, history=first.history)
+    assert birth.held() is None
+
+
+def test_a_genesis_is_void_once_all_founders_know_that_its_writer_is_gone_and_none_of_a_commit() -> None:
+    birth, first, its_writer = founder(volatile=True)
+    third = member(3, volatile=True)
+    birth.hear(standing(first, attempt=0), third)
+    birth.meet(replace_incarnation(its_writer), standing())
+    assert birth.held() == first, "the third may still hear of a commit from the writer"
+    birth.hear(standing(first, gone=[its_writer]), third)
+    assert birth.held() is None
+
+
+def test_a_genesis_is_not_void_if_a_founder_knows_of_its_commit() -> None:
+    birth, first, its_writer = founder(volatile=True)
+    birth.hear(standing(first, founded=True, gone=[its_writer]), member(3, volatile=True))
+    birth.meet(replace_incarnation(its_writer), standing())
+    assert birth.held() == first
+
+
+def test_a_genesis_of_a_durable_writer_is_never_void() -> None:
+    birth, first, its_writer = founder()
+    birth.hear(standing(first, gone=[its_writer]), member(3))
+    birth.meet(replace_incarnation(its_writer), standing())
+    assert birth.held() == first
+
+
+def replace_incarnation(old: Member) -> Member:
+    """The same peer, back without its memory."""
+    return Member(old.peer_id, b"\xff" * 8, old.volatile)
+
+
+# --- crashes of the writer
+
+
+def test_a_sole_founder_that_crashed_before_its_commit_goes_on_where_it_was() -> None:
+    state = HardState(term=Term(1), vote=member(1), attempt=1)
+    entries = log([member(1)])
+    birth = Birth(1, expect=1, restored=Restored(state=state, entries=entries))
+    assert birth.held() == entries[0].payload
+    assert birth.engine.is_leader
+    assert birth.engine.commit >= 1
+
+
+def test_a_writer_that_restarts_before_the_commit_takes_back_for_its_founders_are_not_bonded() -> None:
+    founders = [member(1), member(2), member(3)]
+    state = HardState(term=Term(1), vote=member(1), attempt=1)
+    birth = Birth(1, restored=Restored(state=state, entries=log(founders)))
+    birth.wait(5)
+    assert birth.held() is None
+    assert birth.writes[-1].state is not None
+    assert birth.writes[-1].state.attempt == 2
+
+
+def test_a_writer_that_restarts_founded_is_an_ordinary_member() -> None:
+    founders = [member(1), member(2), member(3)]
+    state = HardState(term=Term(1), vote=member(1), attempt=1, founded=True)
+    birth = Birth(1, restored=Restored(state=state, entries=log(founders)))
+    assert isinstance(birth.engine.role, Follower)
+    birth.wait(5)
+    assert birth.held() is not None
+
+
+# --- two founded histories
+
+
+def test_of_two_founded_histories_the_one_with_fewer_founders_yields_and_is_archived() -> None:
+    bench = Bench(3, 1)
+    bigger = genesis([member(number) for number in range(4, 9)], history=OTHER)
+    bench.bond(member(4), first=bigger)
+    effects = bench.take()
+    assert bench.engine.ctx.genesis is None
+    writes = [effect.write for effect in effects if effect.write is not None]
+    assert writes
+    assert writes[0].clear
+    assert writes[0].archive
+
+
+def test_the_senior_history_stays() -> None:
+    bench = Bench(3, 1)
+    bench.bond(member(4), first=genesis([member(4)], history=OTHER))
+    bench.take()
+    kept = bench.engine.ctx.genesis
+    assert kept is not None
+    assert kept.history != OTHER
+
+
+def test_a_message_of_a_junior_history_cannot_bring_down_the_senior_one() -> None:
+    bench = Bench(3, 1)
+    bench.receive(append(99, START, commit=1), member(2), history=OTHER)
+    assert bench.engine.term == 1
+    assert bench.engine.last == at(1, 2)
