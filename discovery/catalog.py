@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,8 @@ from transport import PeerId
 
 MAX_PEERS = 8192
 """Peers that a catalog holds at most; beyond, lost and departed ones make room, and then nothing new is taken."""
+MAX_PER_SOURCE = MAX_PEERS // 2
+"""Of them, that one neighbour may have told us of: no single liar fills the catalog."""
 TOMBSTONE_TTL = 3600.0
 """Seconds, by our own clock, that a departure is remembered."""
 LOST_TTL = 7 * 86_400.0
@@ -36,12 +39,14 @@ class Record:
         signed: Its newest entry.
         status: How it is.
         since: When the status began, on our clock.
+        source: Who told us of the peer first.
         deadline: When a suspect is lost.
     """
 
     signed: SignedEntry
     status: Status
     since: float
+    source: PeerId
     deadline: float = float("inf")
 
     @property
@@ -62,6 +67,7 @@ class Catalog:
         self._me = me
         self._network = network
         self._records: dict[PeerId, Record] = {}
+        self._sources: Counter[PeerId] = Counter()
         self._hashes: list[bytes | None] = [None] * BUCKETS
 
     def __len__(self) -> int:
@@ -83,19 +89,21 @@ class Catalog:
         record = self._records.get(entry.peer_id)
         return record is None or entry.version > record.version
 
-    def merge(self, signed: SignedEntry, now: float) -> tuple[Record, Status | None] | None:
+    def merge(self, signed: SignedEntry, now: float, *, source: PeerId) -> tuple[Record, Status | None] | None:
         """Take an entry that is news and whose signature holds.
 
         Returns:
-            The record and its status before, None if the peer was unknown; or None if there is no room.
+            The record and its status before, None if the peer was unknown; or None if there is no room, or ``source``
+            has told us of too many.
         """
         entry = signed.entry
         record = self._records.get(entry.peer_id)
         status = Status.LEFT if entry.left else Status.ALIVE
         if record is None:
-            if len(self._records) >= MAX_PEERS and not self._make_room():
+            if self._sources[source] >= MAX_PER_SOURCE or (len(self._records) >= MAX_PEERS and not self._make_room()):
                 return None
-            record = self._records[entry.peer_id] = Record(signed, status, now)
+            record = self._records[entry.peer_id] = Record(signed, status, now, source)
+            self._sources[source] += 1
             before = None
         else:
             before = record.status
@@ -152,7 +160,10 @@ class Catalog:
         return True
 
     def _forget(self, peer_id: PeerId) -> None:
-        del self._records[peer_id]
+        source = self._records.pop(peer_id).source
+        self._sources[source] -= 1
+        if not self._sources[source]:
+            del self._sources[source]
         self._hashes[bucket_of(peer_id)] = None
 
 

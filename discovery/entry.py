@@ -144,6 +144,13 @@ class SignedEntry:
         """Sign one's own entry."""
         return cls(entry=entry, signature=key.sign(_signed_bytes(entry)))
 
+    @property
+    def size(self) -> int:
+        """Bytes on the wire, at most."""
+        entry = self.entry
+        hosts = sum(len(endpoint.host.encode()) + 16 for endpoint in entry.endpoints)
+        return 256 + hosts + sum(len(tag.encode()) + 5 for tag in entry.tags) + 18 * len(entry.groups)
+
     def holds(self) -> bool:
         """Whether the owner signed exactly this."""
         return self.entry.peer_id.verify(self.signature, _signed_bytes(self.entry))

@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from discovery.catalog import Catalog, Record, Status, bucket_of
 from discovery.config import DiscoveryConfig
 from discovery.entry import Entry, NetworkId, SignedEntry, Version
-from discovery.messages import MAX_DIGEST, MAX_ENTRIES, Digest, Hello, Line, Message, News, Summary, Suspicion
+from discovery.messages import MAX_DIGEST, Digest, Hello, Line, Lost, Message, News, Summary, Suspicion, batches
 from transport import HostPort, PeerAddr, PeerId, SecretKey
 
 ROUND_LIMIT = 1.0
@@ -73,11 +73,16 @@ VIEW_FULL = "the view is full"
 OTHER_NETWORK = "this node is in another network"
 
 
+FIRST_BACKOFF = 0.25
+"""Seconds before a peer that could not be dialled is tried again, at first."""
+
+
 @dataclass(slots=True)
-class _Seed:
-    address: PeerAddr
-    next_try: float = 0.0
-    backoff: float = 0.25
+class _Pause:
+    """How long a peer is left alone after dials that came to nothing."""
+
+    until: float = 0.0
+    backoff: float = FIRST_BACKOFF
 
 
 class Gossip:
@@ -121,7 +126,8 @@ class Gossip:
         self.catalog = Catalog(self.me, network)
         self.neighbours: dict[PeerId, float] = {}
         self._effects: list[Effect] = []
-        self._seeds = [_Seed(address) for address in seeds if address.peer_id != self.me]
+        self._seeds = [address for address in seeds if address.peer_id != self.me]
+        self._pauses: dict[PeerId, _Pause] = {}
         self._dialling: dict[PeerId, float] = {}
         self._next_dial = now
         self._next_anti_entropy = now + rng.uniform(0.5, 1) * config.anti_entropy_interval
@@ -155,7 +161,7 @@ class Gossip:
         self._dial_somebody(now)
         if now >= self._next_anti_entropy:
             self._next_anti_entropy = now + self._rng.uniform(0.75, 1.25) * self._config.anti_entropy_interval
-            self.catalog.expire(now)
+            self._forget(now)
             if self.neighbours:
                 peer = self._rng.choice(sorted(self.neighbours))
                 self._send(peer, Summary(buckets=self.catalog.summary(self.own)))
@@ -166,6 +172,8 @@ class Gossip:
             return
         if isinstance(message, News):
             self._take(message.entries, peer, now)
+        elif isinstance(message, Lost):
+            self._take_lost(message.entries, peer, now)
         elif isinstance(message, Summary):
             self._compare(message, peer)
         elif isinstance(message, Digest):
@@ -188,6 +196,9 @@ class Gossip:
         self.neighbours[peer] = now
         self._take((hello,), peer, now)
         record = self.catalog.get(peer)
+        if record is not None and record.signed != hello:
+            # It forgot its own past, and would be taken for it: shown that, it jumps above.
+            self._send(peer, News(entries=(record.signed,)))
         if record is None:
             del self.neighbours[peer]
             return "the entry is older than the peer's departure" if not hello.entry.left else "the peer has left"
@@ -199,9 +210,7 @@ class Gossip:
         if gone:
             self._send(peer, Suspicion(suspects=tuple(gone[:MAX_DIGEST])))
         self._send(peer, Summary(buckets=self.catalog.summary(self.own)))
-        for seed in self._seeds:
-            if seed.address.peer_id == peer:
-                seed.backoff = 0.25
+        self._pauses.pop(peer, None)
         return None
 
     def link_down(self, peer: PeerId, now: float, *, reason: str, orderly: bool) -> None:
@@ -215,13 +224,25 @@ class Gossip:
         self._flood(Suspicion(suspects=(_line(record),)), but=peer)
         self._dial(record.signed.entry.address, now)
 
-    def dial_failed(self, peer: PeerId, now: float) -> None:
-        """A dial came to nothing."""
+    def dial_failed(self, peer: PeerId, now: float, *, unreachable: bool = False) -> None:
+        """A dial came to nothing.
+
+        Args:
+            peer: Who was dialled.
+            now: The clock.
+            unreachable: Whether nothing answered, rather than that it did not want to link.
+        """
         self._dialling.pop(peer, None)
-        for seed in self._seeds:
-            if seed.address.peer_id == peer:
-                seed.next_try = now + self._rng.uniform(0.75, 1.25) * seed.backoff
-                seed.backoff = min(seed.backoff * 2, self._config.seed_backoff)
+        if peer in self.neighbours:
+            return  # the peer's own dial was first
+        pause = self._pauses.setdefault(peer, _Pause())
+        pause.until = now + self._rng.uniform(0.75, 1.25) * pause.backoff
+        pause.backoff = min(pause.backoff * 2, self._config.seed_backoff)
+        record = self.catalog.get(peer)
+        if unreachable and record is not None and record.status is Status.ALIVE:
+            # All that watched it may be gone with it: then a stranger's dial is what finds out.
+            self._suspect(record, now, "it cannot be dialled")
+            self._flood(Suspicion(suspects=(_line(record),)))
 
     def update(self, *, groups: Collection[bytes] | None = None, endpoints: Sequence[HostPort] | None = None) -> None:
         """Announce a change of the node's own entry."""
@@ -262,15 +283,30 @@ class Gossip:
         for signed in entries:
             if signed.entry.peer_id == self.me:
                 self._hear_of_myself(signed)
-            elif self.catalog.is_news(signed) and signed.holds():
-                if self._merge(signed, now):
-                    news.append(signed)
+            elif self.catalog.is_news(signed) and signed.holds() and self._merge(signed, source, now):
+                news.append(signed)
         if news:
-            for at in range(0, len(news), MAX_ENTRIES):
-                self._flood(News(entries=tuple(news[at : at + MAX_ENTRIES])), but=source)
+            for batch in batches(news):
+                self._flood(News(entries=batch), but=source)
 
-    def _merge(self, signed: SignedEntry, now: float) -> bool:
-        merged = self.catalog.merge(signed, now)
+    def _take_lost(self, entries: Sequence[SignedEntry], source: PeerId, now: float) -> None:
+        """Remember peers that a neighbour has lost, without ever having thought them alive.
+
+        A neighbour can be wrong: whoever of ours is linked with such a peer lets it answer.
+        """
+        for signed in entries:
+            record = self.catalog.get(signed.entry.peer_id)
+            if signed.entry.peer_id == self.me or (record is not None and record.status is not Status.LOST):
+                self._take((signed,), source, now)
+            elif self.catalog.is_news(signed) and not signed.entry.left and signed.holds():
+                merged = self.catalog.merge(signed, now, source=source)
+                if merged is not None:
+                    self.catalog.set_status(merged[0], Status.LOST, now)
+                    self._flood(Suspicion(suspects=(_line(merged[0]),)), but=source)
+        self._hear_suspicion(Suspicion(suspects=tuple(map(_line_of, entries))), source, now)
+
+    def _merge(self, signed: SignedEntry, source: PeerId, now: float) -> bool:
+        merged = self.catalog.merge(signed, now, source=source)
         if merged is None:
             return False
         record, before = merged
@@ -309,13 +345,18 @@ class Gossip:
     def _answer(self, digest: Digest, peer: PeerId) -> None:
         theirs = {line.peer_id: line.version for line in digest.lines}
         wanted = set(digest.buckets)
-        newer = [
-            signed
-            for signed in self._known(wanted)
-            if (version := theirs.get(signed.entry.peer_id)) is None or signed.entry.version > version
-        ]
-        for at in range(0, len(newer), MAX_ENTRIES):
-            self._send(peer, News(entries=tuple(newer[at : at + MAX_ENTRIES])))
+        newer: dict[Status, list[SignedEntry]] = {status: [] for status in Status}
+        for signed in self._known(wanted):
+            version = theirs.get(signed.entry.peer_id)
+            if version is None or signed.entry.version > version:
+                record = self.catalog.get(signed.entry.peer_id)
+                newer[Status.ALIVE if record is None else record.status].append(signed)
+        for batch in batches(newer[Status.ALIVE] + newer[Status.SUSPECT] + newer[Status.LEFT]):
+            self._send(peer, News(entries=batch))
+        for batch in batches(newer[Status.LOST]):
+            self._send(peer, Lost(entries=batch))
+        if suspects := newer[Status.SUSPECT]:
+            self._send(peer, Suspicion(suspects=tuple(map(_line_of, suspects[:MAX_DIGEST]))))
         if digest.answer:
             self._send(peer, self._digest(list(digest.buckets), answer=False))
 
@@ -352,13 +393,7 @@ class Gossip:
         spread: list[Line] = []
         for line in message.suspects:
             if line.peer_id == self.me:
-                version = self.own.entry.version
-                if line.version >= version and not self._left:
-                    self._announce(
-                        replace(self.own.entry, version=Version(line.version.incarnation, line.version.sequence + 1))
-                    )
-                else:
-                    self._send(source, News(entries=(self.own,)))
+                self._refute(line, source)
                 continue
             record = self.catalog.get(line.peer_id)
             if record is None:
@@ -374,6 +409,20 @@ class Gossip:
         if spread:
             self._flood(Suspicion(suspects=tuple(spread)), but=source)
 
+    def _refute(self, line: Line, source: PeerId) -> None:
+        """Answer to being suspected.
+
+        Source: SWIM, section 4.2: only the suspect itself raises its version.
+        """
+        version = self.own.entry.version
+        if line.version == version and not self._left:
+            self._announce(replace(self.own.entry, version=Version(version.incarnation, version.sequence + 1)))
+        elif line.version > version:
+            # A line is not signed, so it is no reason to jump; the entry that it speaks of would be.
+            self._send(source, self._digest([bucket_of(self.me)], answer=False))
+        else:
+            self._send(source, News(entries=(self.own,)))
+
     # --- neighbours
 
     def _dial_somebody(self, now: float) -> None:
@@ -382,7 +431,7 @@ class Gossip:
         for peer, since in list(self._dialling.items()):
             if now - since > 15:
                 del self._dialling[peer]
-        address = self._seed_to_dial(now) or self._neighbour_to_dial() or self._lost_to_dial(now)
+        address = self._seed_to_dial(now) or self._neighbour_to_dial(now) or self._lost_to_dial(now)
         if address is not None:
             self._next_dial = now + self._config.dial_interval
             self._dial(address, now)
@@ -394,23 +443,24 @@ class Gossip:
             self._effects.append(Dial(address))
 
     def _seed_to_dial(self, now: float) -> PeerAddr | None:
-        for seed in self._seeds:
-            peer = seed.address.peer_id
-            record = self.catalog.get(peer)
+        for address in self._seeds:
+            record = self.catalog.get(address.peer_id)
             known = record is not None and record.status in (Status.ALIVE, Status.LEFT)
-            if not known and peer not in self.neighbours and peer not in self._dialling and now >= seed.next_try:
-                return seed.address
+            if not known and self._may_dial(address.peer_id, now):
+                return address
         return None
 
-    def _neighbour_to_dial(self) -> PeerAddr | None:
+    def _may_dial(self, peer: PeerId, now: float) -> bool:
+        pause = self._pauses.get(peer)
+        return peer not in self.neighbours and peer not in self._dialling and (pause is None or now >= pause.until)
+
+    def _neighbour_to_dial(self, now: float) -> PeerAddr | None:
         if len(self.neighbours) + len(self._dialling) >= self.view_size:
             return None
         spare = [
             record.signed.entry.address
             for record in self.catalog
-            if record.status is Status.ALIVE
-            and record.signed.entry.peer_id not in self.neighbours
-            and record.signed.entry.peer_id not in self._dialling
+            if record.status is Status.ALIVE and self._may_dial(record.signed.entry.peer_id, now)
         ]
         return self._rng.choice(spare) if spare else None
 
@@ -420,6 +470,12 @@ class Gossip:
         self._next_search = now + self._rng.uniform(1.0, 3.0)
         lost = [record.signed.entry.address for record in self.catalog if record.status is Status.LOST]
         return self._rng.choice(lost) if lost else None
+
+    def _forget(self, now: float) -> None:
+        self.catalog.expire(now)
+        seeds = {address.peer_id for address in self._seeds}
+        for peer in [peer for peer in self._pauses if peer not in seeds and self.catalog.get(peer) is None]:
+            del self._pauses[peer]
 
     def _unlink(self, peer: PeerId, reason: str) -> None:
         del self.neighbours[peer]
@@ -444,4 +500,8 @@ class Gossip:
 
 
 def _line(record: Record) -> Line:
-    return Line(peer_id=record.signed.entry.peer_id, version=record.version)
+    return _line_of(record.signed)
+
+
+def _line_of(signed: SignedEntry) -> Line:
+    return Line(peer_id=signed.entry.peer_id, version=signed.entry.version)

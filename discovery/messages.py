@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,6 +14,8 @@ BUCKETS = 64
 """The catalog is compared in this many parts, by the first bits of the PeerId."""
 MAX_ENTRIES = 32
 """Entries in one message."""
+MAX_BATCH = 96 * 1024
+"""Bytes of entries in one message; an entry of the largest size is far below it."""
 MAX_DIGEST = 256
 """Lines in one digest."""
 
@@ -70,10 +73,31 @@ class Suspicion:
     suspects: Annotated[tuple[Line, ...], Size(1, MAX_DIGEST)]
 
 
-Message = Hello | News | Summary | Digest | Suspicion
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """Entries that the receiver may lack, of peers that the sender has lost: to be looked for, not counted on."""
+
+    entries: Entries
+
+
+Message = Hello | News | Summary | Digest | Suspicion | Lost
 
 DISCOVERY = Protocol(
     name="discovery/1",
-    messages={1: Hello, 2: News, 3: Summary, 4: Digest, 5: Suspicion},
+    messages={1: Hello, 2: News, 3: Summary, 4: Digest, 5: Suspicion, 6: Lost},
     max_frame=128 * 1024,
 )
+
+
+def batches(entries: Sequence[SignedEntry]) -> Iterator[tuple[SignedEntry, ...]]:
+    """Split entries so that each part fits into one message."""
+    batch: list[SignedEntry] = []
+    size = 0
+    for signed in entries:
+        if batch and (len(batch) == MAX_ENTRIES or size + signed.size > MAX_BATCH):
+            yield tuple(batch)
+            batch, size = [], 0
+        batch.append(signed)
+        size += signed.size
+    if batch:
+        yield tuple(batch)

@@ -20,7 +20,7 @@ from discovery.gossip import OTHER_NETWORK, VIEW_FULL, Dial, Emit, Gossip, Send,
 from discovery.messages import DISCOVERY, Hello, Message
 from discovery.peers import Peers
 from discovery.state import KnownPeers
-from transport import Endpoint, Link, LinkClosed, LinkFull, PeerAddr, PeerId, SecretKey, TransportError
+from transport import Endpoint, Link, LinkClosed, LinkFull, PeerAddr, PeerId, SecretKey, TransportError, Unreachable
 from transport.tasks import owned_tasks
 
 logger = logging.getLogger("discovery")
@@ -195,7 +195,8 @@ class Discovery:
             await self._converse(link)
         except TransportError as error:
             self._note(peer, f"could not be linked: {error}")
-            self._post(lambda now: self._gossip.dial_failed(peer, now))
+            unreachable = isinstance(error, Unreachable)
+            self._post(lambda now: self._gossip.dial_failed(peer, now, unreachable=unreachable))
 
     async def _accept(self, link: Link) -> None:
         link.send_nowait(self._gossip.hello())

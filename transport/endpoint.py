@@ -62,6 +62,10 @@ MAX_UNPROVEN = 256
 """Accepted connections without proof at most; more are not answered."""
 RETRY_ABOVE = 32
 """From this many on, addresses must be validated first (Retry, RFC 9000, section 8.1.2)."""
+MAX_CONNECTIONS = 4096
+"""Connections of any kind at most; more are not answered. Dialling is bounded by those who dial."""
+FIRST_CREDIT = 256 * 1024
+"""Bytes that a connection may send at first, and at most while it is unproven; QUIC's credit grows as it is used."""
 BATCH = 128
 """Datagrams read at one wake-up at most."""
 NO_ALPN = 0x100 + 120
@@ -218,7 +222,7 @@ class QuicEndpoint(Endpoint):
         tasks.start_soon(self._keep_alive, name="transport keepalive")
 
     def stop(self) -> None:
-        """Tell every peer, once, and fall silent."""
+        """Send what is queued, tell every peer, once, and fall silent."""
         for peer in list(self._peers):
             peer.close("the peer stops")
         self._send_dirty()
@@ -230,6 +234,17 @@ class QuicEndpoint(Endpoint):
         """The connection has something to send."""
         self._dirty[peer] = None
         self._flush_now.set()
+
+    def send_now(self, peer: QuicPeer) -> None:
+        """Send what the connection has queued, as far as it may."""
+        if peer.abandoned:
+            return
+        try:
+            for data, address in peer.quic.datagrams_to_send(anyio.current_time()):
+                if not self._send_raw(data, address) and peer.proven:
+                    peer.end("the path takes only smaller datagrams")  # dialled again, it gets them
+        except Exception as error:
+            self._abandon(peer, error)
 
     def route(self, cid: bytes, peer: QuicPeer) -> None:
         """Datagrams for this connection id are the connection's."""
@@ -306,8 +321,8 @@ class QuicEndpoint(Endpoint):
         try:
             found = await anyio.getaddrinfo(where.host, where.port, family=self._sock.family, type=socket.SOCK_DGRAM)
             address: tuple[Any, ...] = found[0][4]
-        except OSError as error:
-            raise Unreachable(f"cannot reach {name}: {error.strerror or error}") from None
+        except (OSError, UnicodeError) as error:
+            raise Unreachable(f"cannot reach {name}: {getattr(error, 'strerror', None) or error}") from None
         keylog = KeyLog()
         quic = QuicConnection(configuration=self._configuration(keylog, is_client=True, address=address))
         peer = QuicPeer(self, quic, keylog, address, wanted=peer_id)
@@ -347,8 +362,8 @@ class QuicEndpoint(Endpoint):
             alpn_protocols=[ALPN],
             idle_timeout=self._config.idle_timeout,
             max_datagram_size=self._datagram_size(address),
-            max_data=32 * 1024 * 1024,
-            max_stream_data=16 * 1024 * 1024,
+            max_data=FIRST_CREDIT,
+            max_stream_data=FIRST_CREDIT,
             secrets_log_file=keylog,
             server_name="p2praft.invalid",
         )
@@ -388,11 +403,32 @@ class QuicEndpoint(Endpoint):
                 peer = self._peer_for(data, address, now)
                 if peer is not None:
                     peer.heard_at, peer.refused_at = now, None
-                    peer.quic.receive_datagram(data, address, now=now)
-                    touched[peer] = None
+                    try:
+                        peer.quic.receive_datagram(data, address, now=now)
+                    except Exception as error:
+                        self._abandon(peer, error)
+                    else:
+                        touched[peer] = None
             for peer in touched:
-                peer.handle_events()
+                self._handle_events(peer)
                 self.mark(peer)
+            if not touched:
+                self._note_refusals(now)  # what woke us may stand in the error queue alone
+
+    def _handle_events(self, peer: QuicPeer) -> None:
+        if not peer.abandoned:
+            try:
+                peer.handle_events()
+            except Exception as error:
+                self._abandon(peer, error)
+
+    def _abandon(self, peer: QuicPeer, error: Exception) -> None:
+        """What a peer sent made the QUIC engine fail: that costs the connection, never the node."""
+        self.counters["engine failures"] += 1
+        logger.warning("a connection with %s failed in the QUIC engine", peer.remote, exc_info=error)
+        peer.abandoned = True
+        peer.end(f"the QUIC engine failed: {type(error).__name__}")
+        self.on_terminated(peer)
 
     def _peer_for(self, data: bytes, address: tuple[Any, ...], now: float) -> QuicPeer | None:
         try:
@@ -424,8 +460,8 @@ class QuicEndpoint(Endpoint):
 
     def _accept(self, header: Any, address: tuple[Any, ...], now: float) -> QuicPeer | None:
         original, retry_source = header.destination_cid, None
-        if len(self._unproven) >= MAX_UNPROVEN:
-            self.counters["refused: too many unproven"] += 1
+        if len(self._unproven) >= MAX_UNPROVEN or len(self._peers) >= MAX_CONNECTIONS:
+            self.counters["refused: too many connections"] += 1
             return None
         if header.token:
             try:
@@ -489,15 +525,14 @@ class QuicEndpoint(Endpoint):
             self._send_dirty()
 
     def _send_dirty(self) -> None:
-        now = anyio.current_time()
         dirty, self._dirty = self._dirty, {}
         for peer in dirty:
-            for data, address in peer.quic.datagrams_to_send(now):
-                self._send_raw(data, address)
-            peer.handle_events()
+            self.send_now(peer)
+            self._handle_events(peer)
             self._set_timer(peer)
 
-    def _send_raw(self, data: bytes, address: tuple[Any, ...]) -> None:
+    def _send_raw(self, data: bytes, address: tuple[Any, ...]) -> bool:
+        """Send a datagram; false if it is too large for the path, and smaller ones must be used."""
         try:
             self._sock.sendto(data, address)
             self.counters["datagrams out"] += 1
@@ -507,13 +542,15 @@ class QuicEndpoint(Endpoint):
             if error.errno == errno.EMSGSIZE:
                 self.counters["datagrams too large"] += 1
                 self._sizes[str(address[0])] = routes.SMALLEST
-            elif error.errno in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH):
+                return False
+            if error.errno in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH):
                 self._note_refusals(anyio.current_time())
+        return True
 
     # --- time
 
     def _set_timer(self, peer: QuicPeer) -> None:
-        timer = peer.quic.get_timer()
+        timer = None if peer.abandoned else peer.quic.get_timer()
         if timer is not None and timer < peer.timer_at:
             peer.timer_at = timer
             heapq.heappush(self._timers, (timer, next(self._ticket), peer))
@@ -531,10 +568,13 @@ class QuicEndpoint(Endpoint):
                 if at > peer.timer_at:
                     continue  # an earlier entry of the same connection has taken its place
                 peer.timer_at = float("inf")
-                timer = peer.quic.get_timer()
+                timer = None if peer.abandoned else peer.quic.get_timer()
                 if timer is not None and timer <= now:
-                    peer.quic.handle_timer(now=now)
-                    peer.handle_events()
+                    try:
+                        peer.quic.handle_timer(now=now)
+                    except Exception as error:
+                        self._abandon(peer, error)
+                    self._handle_events(peer)
                     self.mark(peer)
                 else:
                     self._set_timer(peer)
@@ -542,22 +582,20 @@ class QuicEndpoint(Endpoint):
     async def _keep_alive(self) -> None:
         """Signs of life; ends connections that were refused by the host or never proved who they are."""
         interval = min(self._config.keepalive / 4, 0.1)
-        pinged: dict[QuicPeer, float] = {}
         while True:
             await anyio.sleep(interval)
             now = anyio.current_time()
             for peer in list(self._peers):
                 if peer.ended is not None:
-                    pinged.pop(peer, None)
-                elif peer.refused_at is not None and now - peer.refused_at > max(0.05, 3 * (peer.rtt or 0)):
+                    continue
+                if peer.refused_at is not None and now - peer.refused_at > max(0.05, 3 * (peer.rtt or 0)):
                     # A forged refusal cannot keep the peer from answering the ping that it caused.
                     peer.close("nothing listens there any more")
                 elif not peer.proven:
                     if not peer.dialled and now - peer.created_at > PROOF_TIMEOUT:
                         self.counters["refused: no proof in time"] += 1
                         peer.close("no proof of identity in time", code=CODE_REFUSED)
-                elif now - max(pinged.get(peer, 0.0), peer.proven_at or 0.0) >= self._config.keepalive:
-                    pinged[peer] = now
+                elif now - peer.pinged_at >= self._config.keepalive:
                     peer.ping()
 
     # --- serving
@@ -577,8 +615,8 @@ class QuicEndpoint(Endpoint):
 async def _bind_socket(listen: HostPort) -> socket.socket:
     try:
         found = await anyio.getaddrinfo(listen.host, listen.port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise BindError(f"cannot listen on {listen}: {error.strerror or error}") from None
+    except (OSError, UnicodeError) as error:
+        raise BindError(f"cannot listen on {listen}: {getattr(error, 'strerror', None) or error}") from None
     family, _, _, _, address = found[0]
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:

@@ -94,7 +94,7 @@ class PeerId:
         return isinstance(other, PeerId) and self.key == other.key
 
     def __lt__(self, other: PeerId) -> bool:
-        return self.key < other.key
+        return self.key < other.key if isinstance(other, PeerId) else NotImplemented
 
     def __hash__(self) -> int:
         return self._hash

@@ -17,7 +17,16 @@ import anyio
 from anyio.abc import TaskGroup
 
 from transport.address import HostPort, PeerAddr
-from transport.errors import BindError, LinkClosed, LinkFull, TransportError, Unreachable, WireError, WrongIdentity
+from transport.errors import (
+    BindError,
+    DialError,
+    LinkClosed,
+    LinkFull,
+    TransportError,
+    Unreachable,
+    WireError,
+    WrongIdentity,
+)
 from transport.feed import Feed
 from transport.identity import PeerId, SecretKey
 from transport.link import Connection, ConnectionEvent, Endpoint, Handler, Link, Transport
@@ -191,6 +200,9 @@ class MemoryEndpoint(Endpoint):
         return self._live
 
     async def connect(self, addr: PeerAddr, *, timeout: float = 10) -> Connection:
+        if addr.peer_id == self.peer_id:
+            raise DialError(f"{addr.peer_id.short} is this node itself")
+        await anyio.lowlevel.checkpoint()
         if (live := self._live.get(addr.peer_id)) is not None:
             return live
         reason = "nothing answers"
@@ -203,7 +215,8 @@ class MemoryEndpoint(Endpoint):
                     other = self.network.at(where)
                     if other is None:
                         break
-                    if self.network.reaches(self.host, other.host) and self.network.reaches(other.host, self.host):
+                    both = self.network.reaches(self.host, other.host) and self.network.reaches(other.host, self.host)
+                    if both and not self.crashed:
                         if other.peer_id != addr.peer_id:
                             raise WrongIdentity(f"{where} is {other.peer_id.short}, not {addr.peer_id.short}")
                         return self._pair(other, where)
@@ -223,7 +236,9 @@ class MemoryEndpoint(Endpoint):
         self.all_connections.add(connection)
         self._live[connection.peer_id] = connection
         self.watchers.put(ConnectionEvent(kind="up", connection=connection))
-        self.tasks.start_soon(connection.run)
+        self.tasks.start_soon(connection.watch_silence)
+        # The receiver's task: what is on its way, a goodbye above all, outlives the endpoint that sent it.
+        connection.twin.endpoint.tasks.start_soon(connection.run)
 
     def down(self, connection: MemoryConnection, reason: str) -> None:
         """A connection has ended."""
@@ -270,9 +285,9 @@ class MemoryConnection(Connection):
         return 2 * self.endpoint.network.latency
 
     async def open(self, protocol: Protocol) -> Link:
+        await anyio.lowlevel.checkpoint()
         if self._reason is not None:
             raise LinkClosed(self._reason)
-        await anyio.lowlevel.checkpoint()
         number = self._next_link
         self._next_link += 2
         link = self.links[number] = MemoryLink(self, number, protocol, dialled=True)
@@ -306,6 +321,8 @@ class MemoryConnection(Connection):
 
     def accept(self, number: int, name: str) -> None:
         """The other end opens a link."""
+        if self._reason is not None:
+            return
         served = self.endpoint.handlers.get(name)
         protocol = served[0] if served else Protocol(name=name, messages={}, max_frame=1)
         link = self.links[number] = MemoryLink(self, number, protocol, dialled=False)
@@ -316,30 +333,27 @@ class MemoryConnection(Connection):
             self.endpoint.tasks.start_soon(self._handle, link, served[1])
 
     async def run(self) -> None:
-        """Deliver what is queued, as the network lets it; break after too long a silence."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch_silence, tasks)
-            while self._queue or self._reason is None:
-                if not self._queue:
-                    self._queued = anyio.Event()
-                    await self._queued.wait()
-                    continue
-                arrival, action = self._queue[0]
-                await anyio.sleep_until(arrival)
-                while not self._path_is_open():
-                    if self._reason is not None:
-                        return tasks.cancel_scope.cancel()
-                    await anyio.sleep(self.endpoint.network.latency + 0.01)
-                self._queue.popleft()
+        """Deliver what is queued, as the network lets it."""
+        while self._queue or self._reason is None:
+            if not self._queue:
+                self._queued = anyio.Event()
+                await self._queued.wait()
+                continue
+            await anyio.sleep_until(self._queue[0][0])
+            while not self._path_is_open():
+                if self._reason is not None:
+                    return
+                await anyio.sleep(self.endpoint.network.latency + 0.01)
+            if self._queue:  # a connection that broke meanwhile has lost it
+                _, action = self._queue.popleft()
                 if not self.twin.endpoint.crashed and not self.endpoint.crashed:
                     action()
-            tasks.cancel_scope.cancel()
-        return None
 
-    async def _watch_silence(self, tasks: TaskGroup) -> None:
+    async def watch_silence(self) -> None:
+        """Break after too long a silence."""
         network = self.endpoint.network
         silent_since: float | None = None
-        while True:
+        while self._reason is None:
             await anyio.sleep(network.idle_timeout / 8)
             both = network.reaches(self.remote.host, self.endpoint.host) and self._path_is_open()
             if both and not self.twin.endpoint.crashed:
@@ -349,7 +363,6 @@ class MemoryConnection(Connection):
             silent_since = now if silent_since is None else silent_since
             if now - silent_since >= network.idle_timeout * 7 / 8:
                 self.fail("idle timeout")
-                tasks.cancel_scope.cancel()
 
     def _path_is_open(self) -> bool:
         return self.endpoint.network.reaches(self.endpoint.host, self.remote.host)
@@ -406,7 +419,8 @@ class MemoryLink(Link):
             try:
                 return self.send_nowait(message)
             except LinkFull:
-                self._room = anyio.Event()
+                if self._room.is_set():
+                    self._room = anyio.Event()
                 await self._room.wait()
 
     def send_nowait(self, message: object) -> None:
@@ -419,15 +433,15 @@ class MemoryLink(Link):
         self._on_twin(lambda twin: twin.arrive(frame))
 
     async def receive(self) -> object:
+        if self._inbox or self._reason is not None:
+            await anyio.lowlevel.checkpoint()  # before anything is taken: a cancelled receive loses no message
         while True:
             try:
-                message = self.receive_nowait()
+                return self.receive_nowait()
             except anyio.WouldBlock:
-                self._arrived = anyio.Event()
+                if self._arrived.is_set():
+                    self._arrived = anyio.Event()
                 await self._arrived.wait()
-            else:
-                await anyio.lowlevel.checkpoint()
-                return message
 
     def receive_nowait(self) -> object:
         if not self._inbox:

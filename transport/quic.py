@@ -39,6 +39,13 @@ MAX_REASON = 400
 
 CODE_CLOSED, CODE_PROTOCOL, CODE_REFUSED, CODE_DUPLICATE, CODE_WRONG_IDENTITY = 0, 1, 2, 3, 4
 
+MAX_LINKS = 100
+"""Links that one side may have open on a connection; the 101st is refused where it would be opened."""
+MAX_STREAMS = 128
+"""Streams of the peer's that may be unfinished; a peer that opens more breaks the connection."""
+MAX_EARLY = 64 * 1024
+"""Bytes of links kept at the dialler until the acceptor's proof arrives; more breaks the connection."""
+
 PROBE = Protocol(name="?", messages={}, max_frame=CONTROL_FRAME)
 """Stands in until a link that the peer opens has said its protocol."""
 
@@ -54,6 +61,8 @@ class QuicPeer(Connection):
         proven_at: When both proofs held, or None.
         timer_at: When the endpoint's timer will look at it next.
         heard_at: When the last datagram came.
+        pinged_at: When it was last asked for a sign of life.
+        abandoned: The QUIC engine failed on it: nothing goes in or out any more.
     """
 
     peer_id: PeerId
@@ -82,11 +91,14 @@ class QuicPeer(Connection):
         self.timer_at = float("inf")
         self.heard_at = self.created_at
         self.refused_at: float | None = None
+        self.pinged_at = self.created_at
+        self.abandoned = False
         self.settled = anyio.Event()
         self.cids: set[bytes] = set()
         self._wanted = wanted
         self._keylog = keylog
         self._proof = bytearray()
+        self._early: list[tuple[int, bytes, bool]] = []
         self._done = anyio.Event()
         self._rtt: float | None = None
         self._pings: dict[int, float] = {}
@@ -109,12 +121,16 @@ class QuicPeer(Connection):
         await anyio.lowlevel.checkpoint()
         if self.ended is not None:
             raise LinkClosed(self.ended)
+        if sum(link.dialled for link in self.links.values()) >= MAX_LINKS:
+            raise LinkClosed(f"{MAX_LINKS} links to {self.peer_id.short} are open already")
         stream = self.quic.get_next_available_stream_id()
         link = self.links[stream] = QuicLink(self, stream, protocol, dialled=True)
         self.write(stream, control(OPEN, protocol.name))
         return link
 
     def close(self, reason: str = "", *, code: int = CODE_CLOSED) -> None:
+        if self.ended is None:
+            self.endpoint.send_now(self)  # what was queued before leaves before the goodbye
         if self.ended is None:
             self.quic.close(error_code=code, reason_phrase=reason[:MAX_REASON])
             self.endpoint.mark(self)
@@ -129,7 +145,7 @@ class QuicPeer(Connection):
     def ping(self) -> None:
         """Ask for a sign of life; the answer measures the round trip."""
         self._ping += 1
-        self._pings[self._ping] = anyio.current_time()
+        self.pinged_at = self._pings[self._ping] = anyio.current_time()
         if len(self._pings) > 8:
             del self._pings[min(self._pings)]
         self.quic.send_ping(self._ping)
@@ -225,6 +241,9 @@ class QuicPeer(Connection):
         self._proof.clear()
         self.endpoint.on_proven(self)
         self.settled.set()
+        early, self._early = self._early, []
+        for stream, data, fin in early:
+            self._on_data(stream, data, fin=fin)
 
     def _refuse(self, reason: str, code: int) -> None:
         self.endpoint.counters["refused: " + reason.partition(":")[0][:40]] += 1
@@ -238,6 +257,12 @@ class QuicPeer(Connection):
         if stream == 0:
             self._on_proof_data(data)
             return
+        if not self.proven and self.dialled:
+            # The acceptor is sure of us before we are of it: its proof may have been overtaken by its first links.
+            self._early.append((stream, data, fin))
+            if sum(len(data) + 64 for _, data, _ in self._early) > MAX_EARLY:
+                self._refuse("links came instead of a proof of identity", CODE_PROTOCOL)
+            return
         if not self.proven:
             self._refuse("a link was opened before the proof of identity", CODE_PROTOCOL)
             return
@@ -249,6 +274,9 @@ class QuicPeer(Connection):
                 self._tails.discard(stream)
             return
         link = self.links.get(stream)
+        if link is None and len(self.links) + len(self._tails) >= MAX_LINKS + MAX_STREAMS:
+            self.close("too many links", code=CODE_PROTOCOL)
+            return
         if link is None:
             link = self.links[stream] = QuicLink(self, stream, PROBE, dialled=False)
         link.take(data, fin=fin)
@@ -311,15 +339,14 @@ class QuicLink(Link):
         self.connection.write(self.stream, frame)
 
     async def receive(self) -> Any:
+        if self._inbox or self._reason is not None:
+            await anyio.lowlevel.checkpoint()  # before anything is taken: a cancelled receive loses no message
         while True:
             try:
-                message = self.receive_nowait()
+                return self.receive_nowait()
             except anyio.WouldBlock:
                 self._arrived = self._arrived or anyio.Event()
                 await self._arrived.wait()
-            else:
-                await anyio.lowlevel.checkpoint()
-                return message
 
     def receive_nowait(self) -> Any:
         if not self._inbox:

@@ -72,7 +72,8 @@ class Protocol:
         name: Names it, with its version, when a link is opened.
         messages: Message types by number, from 1; 0 is the link's own.
         max_frame: Bytes of one frame's payload at most.
-        window: Bytes that may be under way unread, per direction; at least one frame.
+        window: Bytes that may be under way unread, per direction; at least two frames. By default
+            four frames, and at least 256 KiB.
     """
 
     name: str
@@ -85,6 +86,11 @@ class Protocol:
     def __post_init__(self) -> None:
         if not self.window:
             object.__setattr__(self, "window", max(4 * self.max_frame, 256 * 1024))
+        if self.window < 2 * (self.max_frame + 4):
+            # Credit comes back by quarters of the window: with less, a longest frame could wait for ever.
+            raise ValueError(
+                f"the window of {self.name} must hold two frames: at least {2 * (self.max_frame + 4)} bytes"
+            )
         for number, message in self.messages.items():
             if not 1 <= number <= 255:
                 raise ValueError(f"message number {number} of {self.name} is not 1 to 255")

@@ -157,7 +157,7 @@ def _show_id(key: SecretKey, file: str, as_json: bool) -> None:
     default=1,
     show_default=True,
     metavar="N",
-    help="Found the group only once N members that may vote are there. Give all members the same; more than half of them makes a split birth impossible.",
+    help="Found the group only once N members that may vote are there; all members need the same N.",
 )
 @click.option("--tag", "tags", multiple=True, metavar="T", help="A word that others see; repeatable.")
 @click.option("--data-dir", metavar="DIR", help="Keep identity and logs there; without it all lives in memory.")

@@ -211,7 +211,8 @@ class Demo:
         assert first_ack is not None
         term = (await new_leader.group())["term"]
         self._say(
-            f"{new_leader.name} leads now, in term {term}; the first write was acknowledged {first_ack * 1000:.0f} ms after the kill",
+            f"{new_leader.name} leads now, in term {term}; the first write was acknowledged "
+            f"{first_ack * 1000:.0f} ms after the kill",
             event="failover",
             failover=round(first_ack, 4),
         )

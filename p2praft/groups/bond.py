@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import anyio
-from transport.wire import Size
 
 from p2praft.groups.key import GroupId, GroupKey, proof
 from p2praft.raft import messages as raft
 from p2praft.raft.effects import Outgoing
 from transport import Connection, Link, LinkClosed, LinkFull, PeerId, Protocol
+from transport.wire import Size
 
 HANDSHAKE_TIMEOUT = 5.0
 """Seconds that either side waits for the other's proof."""

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, ClassVar, NewType
 
-from transport.wire import Range, Size
-
 from transport import PeerId
+from transport.wire import Range, Size
 
 Term = NewType("Term", int)
 Index = NewType("Index", int)

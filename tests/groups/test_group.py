@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from p2praft import (
@@ -63,7 +64,7 @@ async def test_calls_of_one_handle_take_effect_in_their_order() -> None:
         async with anyio.create_task_group() as tasks:
             for number in range(1, 20):
                 tasks.start_soon(call, number)
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
         assert sorted(seen) == [sum(range(1, n + 1)) for n in range(1, 20)]
 
 

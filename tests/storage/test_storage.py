@@ -106,7 +106,7 @@ def test_a_newer_format_is_refused_with_the_way_out(tmp_path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version=99")
     db.close()
-    with pytest.raises(StorageError, match="newer p2praft.*upgrade"):
+    with pytest.raises(StorageError, match=r"newer p2praft.*upgrade"):
         SqliteStorage(path)
 
 

@@ -1,0 +1,167 @@
+"""Real processes over real QUIC: what a person does by hand, and the demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import COMMAND, LIVENESS, Hosts, Up, run
+
+
+def three(hosts: Hosts, *extra: str) -> list[Up]:
+    """Three terminals, as the README shows."""
+    secret = hosts.secret()
+    group = ["--network", "shop", "--group", "tills", "--secret-file", secret, *extra]
+    first = hosts.up(*group)
+    rest = [hosts.up(*group, "--seed", first.address) for _ in range(2)]
+    nodes = [first, *rest]
+    for node in nodes:
+        node.wait_group(online=True)
+    return nodes
+
+
+def wait_voters(nodes: list[Up], count: int) -> None:
+    deadline = time.monotonic() + LIVENESS
+    while any(len(node.json("groups")["voters"]) < count for node in nodes):
+        assert time.monotonic() < deadline, "the members never became voters"
+        time.sleep(0.05)
+
+
+def test_three_terminals_set_get_kill_the_leader_set_and_get_again(hosts: Hosts) -> None:
+    nodes = three(hosts)
+    wait_voters(nodes, 3)
+    assert len(nodes[0].json("peers")) == 2
+    assert nodes[1].json("map", "set", "tills", "apple", "3")["version"] == 1
+    assert nodes[2].json("map", "get", "tills", "apple") == {"key": "apple", "value": 3, "version": 1}
+
+    leader = next(node for node in nodes if node.json("groups")["is_leader"])
+    survivors = [node for node in nodes if node is not leader]
+    leader.kill()
+    assert survivors[0].json("map", "set", "tills", "pear", "green")["version"] == 2
+    listed = survivors[1].json("map", "list", "tills")
+    assert listed == [{"key": "apple", "value": 3, "version": 1}, {"key": "pear", "value": "green", "version": 2}]
+    group = survivors[1].json("groups")
+    assert group["leader"] in {node.peer_id for node in survivors}
+    assert group["term"] > 1
+
+
+def test_a_durable_group_that_is_killed_whole_has_everything_when_it_comes_back(hosts: Hosts, tmp_path: Path) -> None:
+    secret = hosts.secret()
+
+    def start(number: int, seed: str | None) -> Up:
+        arguments = ["--network", "shop", "--group", "tills", "--secret-file", secret, "--expect", "2"]
+        arguments += ["--data-dir", str(tmp_path / f"node-{number}")]
+        return hosts.up(*arguments, *(["--seed", seed] if seed else []))
+
+    nodes = [start(1, None)]
+    nodes += [start(number, nodes[0].address) for number in (2, 3)]
+    wait_voters(nodes, 3)
+    identities = [node.peer_id for node in nodes]
+    for number in range(5):
+        nodes[number % 3].json("map", "set", "tills", f"key-{number}", str(number))
+    for node in nodes:
+        node.kill()
+
+    again = [start(1, None)]
+    again += [start(number, again[0].address) for number in (2, 3)]
+    assert [node.peer_id for node in again] == identities
+    for node in again:
+        node.wait_group(online=True)
+    listed = again[2].json("map", "list", "tills")
+    assert [(entry["key"], entry["value"], entry["version"]) for entry in listed] == [
+        (f"key-{number}", number, number + 1) for number in range(5)
+    ]
+
+
+def test_an_observer_serves_reads_and_never_leads(hosts: Hosts) -> None:
+    secret = hosts.secret()
+    group = ["--network", "shop", "--group", "tills", "--secret-file", secret]
+    voter = hosts.up(*group)
+    observer = hosts.up(*group, "--observer", "--seed", voter.address)
+    observer.wait_group(online=True, role="observer")
+    assert observer.json("map", "set", "tills", "a", "1")["version"] == 1
+    assert observer.json("map", "get", "tills", "a")["value"] == 1
+    assert observer.json("groups")["voters"] == [voter.peer_id]
+    voter.kill()
+    time.sleep(2)
+    assert observer.json("groups")["is_leader"] is False
+    refused = observer.ask("map", "set", "tills", "a", "2", "--timeout", "1")
+    assert refused.returncode == 1
+    assert json.loads(refused.stdout)["error"] in ("Offline", "OutcomeUnknown")
+
+
+def test_leadership_is_transferred_on_demand(hosts: Hosts) -> None:
+    nodes = three(hosts)
+    wait_voters(nodes, 3)
+    leader = next(node for node in nodes if node.json("groups")["is_leader"])
+    target = next(node for node in nodes if node is not leader)
+    assert leader.json("transfer", "tills", target.peer_id) == {"leader": target.peer_id}
+    target.wait_group(is_leader=True)
+    refused = leader.ask("transfer", "tills")
+    assert (refused.returncode, json.loads(refused.stdout)["error"]) == (1, "NotAuthorized")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_node_stops_cleanly_and_the_others_see_it_leave(hosts: Hosts, stop: signal.Signals) -> None:
+    first = hosts.up("--network", "shop")
+    second = hosts.up("--network", "shop", "--seed", first.address)
+    first.wait_event("joined")
+    second.process.send_signal(stop)
+    assert second.process.wait(LIVENESS) == 0
+    assert first.wait_event("left")["peer_id"] == second.peer_id
+
+
+def test_the_demo_ends_well(hosts: Hosts) -> None:
+    result = run("demo", "--json", env=hosts.env, timeout=120)
+    assert result.returncode == 0, result.stdout + result.stderr
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    summary = events[-1]
+    assert summary["event"] == "summary"
+    assert summary["lost"] == 0
+    assert summary["acknowledged"] == 100
+    assert {"known", "leader", "written", "read", "failover", "verified", "back"} <= {e["event"] for e in events}
+
+
+def test_the_demo_is_readable_when_piped(hosts: Hosts) -> None:
+    result = run("demo", "--nodes", "4", env=hosts.env, timeout=120)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "\x1b" not in result.stdout
+    assert "leads now, in term" in result.stdout
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_demo_leaves_no_process_behind(hosts: Hosts, stop: signal.Signals) -> None:
+    demo = subprocess.Popen(
+        [*COMMAND, "demo", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, **hosts.env}
+    )
+    assert demo.stdout is not None
+    peers: list[str] = []
+    for line in demo.stdout:
+        event = json.loads(line)
+        peers += [event["peer_id"]] if "peer_id" in event else []
+        if event["event"] == "leader":
+            break
+    assert len(peers) == 5
+    children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+    assert len(children) == 5
+    demo.send_signal(stop)
+    assert demo.wait(LIVENESS) != 0
+    demo.stdout.close()
+    deadline = time.monotonic() + LIVENESS
+    while any(_runs(pid) for pid in children):
+        assert time.monotonic() < deadline, "a process of the demo is still there"
+        time.sleep(0.05)
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
