@@ -1,0 +1,97 @@
+"""Keys, entries and engines to test with, the same at every run."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Collection, Sequence
+from functools import cache
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from discovery import DiscoveryConfig, Entry, NetworkId, SignedEntry, Version
+from discovery.gossip import Effect, Gossip, Send
+from discovery.messages import Message
+from transport import HostPort, PeerAddr, PeerId, SecretKey
+
+NETWORK = NetworkId.of("factory")
+
+
+@cache
+def key(number: int) -> SecretKey:
+    """The key of node ``number``."""
+    return SecretKey(Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"node {number}".encode()).digest()))
+
+
+def peer(number: int) -> PeerId:
+    """The id of node ``number``."""
+    return key(number).peer_id
+
+
+def address(number: int, port: int = 7001) -> PeerAddr:
+    """Where node ``number`` listens."""
+    return PeerAddr(peer(number), (HostPort(f"host{number}", port),))
+
+
+def entry(
+    number: int,
+    version: tuple[int, int] = (1, 1),
+    *,
+    network: NetworkId = NETWORK,
+    port: int = 7001,
+    tags: Sequence[str] = (),
+    groups: Sequence[bytes] = (),
+    left: bool = False,
+) -> SignedEntry:
+    """What node ``number`` says of itself."""
+    return SignedEntry.sign(
+        key(number),
+        Entry(
+            network=network,
+            peer_id=peer(number),
+            version=Version(*version),
+            endpoints=address(number, port).endpoints,
+            tags=tuple(tags),
+            groups=tuple(groups),
+            left=left,
+        ),
+    )
+
+
+def engine(
+    number: int = 0,
+    *,
+    seeds: Sequence[int] = (),
+    tags: Collection[str] = (),
+    config: DiscoveryConfig | None = None,
+    now: float = 0.0,
+    incarnation: int = 1,
+    port: int = 7001,
+    seed: int = 0,
+) -> Gossip:
+    """The engine of node ``number``."""
+    return Gossip(
+        key=key(number),
+        network=NETWORK,
+        endpoints=address(number, port).endpoints,
+        tags=tags,
+        seeds=[address(at) for at in seeds],
+        config=config or DiscoveryConfig(),
+        rng=random.Random(seed * 1_000_003 + number),
+        now=now,
+        incarnation=incarnation,
+    )
+
+
+def linked(number: int = 0, *neighbours: int, now: float = 0.0) -> Gossip:
+    """An engine that has these neighbours, and nothing left to do."""
+    gossip = engine(number, now=now)
+    for other in neighbours:
+        assert gossip.link_up(peer(other), entry(other), now) is None
+    gossip.take_effects()
+    return gossip
+
+
+def sent(effects: Sequence[Effect], to: int | None = None) -> list[Message]:
+    """The messages among some effects."""
+    return [e.message for e in effects if isinstance(e, Send) and (to is None or e.peer == peer(to))]

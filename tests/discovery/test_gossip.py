@@ -1,0 +1,381 @@
+"""The engine, input by input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from discovery import DiscoveryConfig, NetworkId, Version
+from discovery.catalog import Status, bucket_of
+from discovery.gossip import OTHER_NETWORK, VIEW_FULL, Dial, Effect, Emit, Gossip, Send, Unlink
+from discovery.messages import Digest, Line, Lost, News, Summary, Suspicion
+from tests.discovery.support import address, engine, entry, key, linked, peer, sent
+from transport import PeerId
+
+
+def kinds(effects: list[Effect]) -> list[tuple[str, PeerId]]:
+    return [(effect.kind, effect.peer) for effect in effects if isinstance(effect, Emit)]
+
+
+def dials(effects: list[Effect]) -> list[PeerId]:
+    return [effect.address.peer_id for effect in effects if isinstance(effect, Dial)]
+
+
+def status(gossip: Gossip, number: int) -> Status:
+    record = gossip.catalog.get(peer(number))
+    assert record is not None
+    return record.status
+
+
+def line(number: int, *version: int) -> Line:
+    return Line(peer_id=peer(number), version=Version(*(version or (1, 1))))
+
+
+class TestJoining:
+    def test_seeds_are_dialled_at_once_and_one_at_a_time(self) -> None:
+        gossip = engine(seeds=[1, 2])
+        gossip.tick(0.0)
+        assert dials(gossip.take_effects()) == [peer(1)]
+        gossip.tick(0.05)
+        assert dials(gossip.take_effects()) == [], "the rate of dials is capped"
+        gossip.tick(0.1)
+        assert dials(gossip.take_effects()) == [peer(2)]
+
+    def test_a_seed_that_is_down_is_tried_for_ever_less_and_less_often(self) -> None:
+        config = DiscoveryConfig(seed_backoff=4.0)
+        gossip = engine(seeds=[1], config=config)
+        tried = []
+        for step in range(1200):
+            now = step / 10
+            gossip.tick(now)
+            for who in dials(gossip.take_effects()):
+                tried.append(now)
+                gossip.dial_failed(who, now, unreachable=True)
+        pauses = [b - a for a, b in pairwise(tried)]
+        assert pauses[0] < 0.5
+        assert max(pauses) <= 1.25 * config.seed_backoff + 0.11
+        assert all(pause >= 0.75 * config.seed_backoff for pause in pauses[-5:])
+
+    def test_oneself_as_a_seed_is_nobody_to_dial(self) -> None:
+        gossip = engine(0, seeds=[0])
+        gossip.tick(0.0)
+        assert dials(gossip.take_effects()) == []
+
+    def test_a_link_makes_a_member_and_starts_a_comparison(self) -> None:
+        gossip = engine()
+        assert gossip.link_up(peer(1), entry(1), 0.0) is None
+        effects = gossip.take_effects()
+        assert kinds(effects) == [("joined", peer(1))]
+        assert any(isinstance(message, Summary) for message in sent(effects, to=1))
+
+    def test_another_network_is_told_apart(self) -> None:
+        gossip = engine()
+        assert gossip.link_up(peer(1), entry(1, network=NetworkId.of("elsewhere")), 0.0) == OTHER_NETWORK
+        assert peer(1) not in gossip.neighbours
+        assert gossip.catalog.get(peer(1)) is None
+
+    def test_a_hello_with_somebody_elses_entry_is_refused(self) -> None:
+        gossip = engine()
+        assert gossip.link_up(peer(1), entry(2), 0.0) is not None
+        assert not gossip.neighbours
+
+    def test_messages_of_who_is_no_neighbour_are_dropped(self) -> None:
+        gossip = engine()
+        gossip.receive(peer(1), News(entries=(entry(2),)), 0.0)
+        assert gossip.take_effects() == []
+
+
+class TestNews:
+    def test_news_is_passed_on_to_all_but_its_bringer_and_only_once(self) -> None:
+        gossip = linked(0, 1, 2, 3)
+        news = News(entries=(entry(4),))
+        gossip.receive(peer(1), news, 0.0)
+        effects = gossip.take_effects()
+        assert {e.peer for e in effects if isinstance(e, Send)} == {peer(2), peer(3)}
+        assert kinds(effects) == [("joined", peer(4))]
+        gossip.receive(peer(2), news, 0.0)
+        assert gossip.take_effects() == []
+
+    def test_a_forged_entry_changes_nothing(self) -> None:
+        gossip = linked(0, 1, 2)
+        forged = replace(entry(4), signature=bytes(64))
+        gossip.receive(peer(1), News(entries=(forged,)), 0.0)
+        assert gossip.take_effects() == []
+        assert gossip.catalog.get(peer(4)) is None
+
+    def test_a_change_of_ones_own_is_announced_once(self) -> None:
+        gossip = linked(0, 1)
+        gossip.update(groups=[b"g" * 16])
+        assert sent(gossip.take_effects(), to=1) == [News(entries=(gossip.own,))]
+        assert gossip.own.holds()
+        gossip.update(groups=[b"g" * 16])
+        assert gossip.take_effects() == []
+
+    def test_a_goodbye_leaves_a_tombstone(self) -> None:
+        gossip = linked(0, 1, 2)
+        gossip.receive(peer(1), News(entries=(entry(2, (1, 2), left=True),)), 0.0)
+        assert kinds(gossip.take_effects()) == [("left", peer(2))]
+        gossip.receive(peer(1), News(entries=(entry(2, (1, 1)),)), 0.0)
+        assert status(gossip, 2) is Status.LEFT
+
+    def test_leaving_tells_all_neighbours(self) -> None:
+        gossip = linked(0, 1, 2)
+        gossip.leave()
+        effects = gossip.take_effects()
+        assert {e.peer for e in effects if isinstance(e, Send)} == {peer(1), peer(2)}
+        assert gossip.own.entry.left
+        gossip.tick(10.0)
+        assert dials(gossip.take_effects()) == []
+
+    def test_ones_own_forgotten_past_is_jumped_over(self) -> None:
+        gossip = linked(0, 1)
+        gossip.receive(peer(1), News(entries=(entry(0, (3, 7)),)), 0.0)
+        assert gossip.own.entry.version == Version(4, 1)
+        assert sent(gossip.take_effects(), to=1) == [News(entries=(gossip.own,))]
+
+    def test_who_forgot_its_past_is_shown_it_even_at_the_same_version(self) -> None:
+        gossip = linked(0, 1)
+        gossip.link_down(peer(1), 0.0, reason="restart", orderly=True)
+        gossip.take_effects()
+        gossip.link_up(peer(1), entry(1, port=7002), 1.0)
+        assert News(entries=(entry(1),)) in sent(gossip.take_effects(), to=1)
+        restarted = engine(1, port=7002)
+        restarted.link_up(peer(0), entry(0), 1.0)
+        restarted.receive(peer(0), News(entries=(entry(1),)), 1.0)
+        assert restarted.own.entry.version == Version(2, 1)
+        assert restarted.own.entry.address == address(1, 7002)
+
+
+class TestAntiEntropy:
+    def test_equal_catalogs_say_no_more(self) -> None:
+        a, b = linked(0, 1), linked(1, 0)
+        b.receive(peer(0), Summary(buckets=a.catalog.summary(a.own)), 0.0)
+        assert b.take_effects() == []
+
+    def test_both_sides_end_with_all(self) -> None:
+        a, b = linked(0, 1), linked(1, 0)
+        a.receive(peer(1), News(entries=(entry(2), entry(3, (1, 4)))), 0.0)
+        b.receive(peer(0), News(entries=(entry(4), entry(3, (1, 2)))), 0.0)
+        a.take_effects()
+        b.take_effects()
+        talk(a, b, Summary(buckets=a.catalog.summary(a.own)))
+        for gossip in (a, b):
+            assert {r.signed for r in gossip.catalog} >= {entry(2), entry(3, (1, 4)), entry(4)}
+        assert a.catalog.summary(a.own) == b.catalog.summary(b.own)
+
+    def test_a_newcomer_never_counts_the_lost_but_looks_for_them(self) -> None:
+        a, b = linked(0, 1, 2), linked(1, 0)
+        lose(a, 2)
+        talk(a, b, Summary(buckets=a.catalog.summary(a.own)))
+        assert status(b, 2) is Status.LOST
+        assert len(b.catalog) == 1
+
+    def test_a_suspect_is_handed_over_as_one(self) -> None:
+        a, b = linked(0, 1, 2), linked(1, 0)
+        a.link_down(peer(2), 0.0, reason="broken", orderly=False)
+        a.take_effects()
+        talk(a, b, Summary(buckets=a.catalog.summary(a.own)))
+        assert status(b, 2) is Status.SUSPECT
+
+
+class TestFailure:
+    def test_a_broken_link_is_a_suspicion_that_spreads(self) -> None:
+        gossip = linked(0, 1, 2)
+        gossip.link_down(peer(1), 5.0, reason="idle timeout", orderly=False)
+        effects = gossip.take_effects()
+        assert kinds(effects) == [("suspect", peer(1))]
+        assert sent(effects, to=2) == [Suspicion(suspects=(line(1),))]
+        assert dials(effects) == [peer(1)], "perhaps it was just the link"
+
+    def test_an_orderly_end_is_none(self) -> None:
+        gossip = linked(0, 1)
+        gossip.link_down(peer(1), 5.0, reason=VIEW_FULL, orderly=True)
+        assert gossip.take_effects() == []
+        assert status(gossip, 1) is Status.ALIVE
+
+    def test_a_suspect_that_is_silent_is_lost(self) -> None:
+        gossip = linked(0, 1)
+        lose(gossip, 1)
+        assert status(gossip, 1) is Status.LOST
+
+    def test_a_suspect_that_answers_is_recovered(self) -> None:
+        gossip = linked(0, 1, 2)
+        gossip.receive(peer(2), Suspicion(suspects=(line(1),)), 0.0)  # its neighbour lets it speak for itself
+        assert sent(gossip.take_effects(), to=1) == [Suspicion(suspects=(line(1),))]
+        gossip.link_down(peer(1), 1.0, reason="broken", orderly=False)
+        gossip.take_effects()
+        gossip.receive(peer(2), News(entries=(entry(1, (1, 2)),)), 1.5)
+        assert kinds(gossip.take_effects()) == [("recovered", peer(1))]
+
+    def test_to_be_suspected_is_answered_with_a_newer_entry(self) -> None:
+        gossip = linked(0, 1, 2)
+        gossip.receive(peer(1), Suspicion(suspects=(line(0),)), 0.0)
+        effects = gossip.take_effects()
+        assert gossip.own.entry.version == Version(1, 2)
+        assert sent(effects, to=1) == sent(effects, to=2) == [News(entries=(gossip.own,))]
+
+    def test_an_unsigned_claim_cannot_push_our_version(self) -> None:
+        gossip = linked(0, 1)
+        gossip.receive(peer(1), Suspicion(suspects=(line(0, 2**63 - 1, 2**63 - 1),)), 0.0)
+        assert gossip.own.entry.version == Version(1, 1)
+        assert [type(message) for message in sent(gossip.take_effects(), to=1)] == [Digest]
+
+    def test_an_old_suspicion_is_answered_with_what_is_newer(self) -> None:
+        gossip = linked(0, 1, 2)
+        gossip.receive(peer(2), News(entries=(entry(3, (1, 5)),)), 0.0)
+        gossip.take_effects()
+        gossip.receive(peer(1), Suspicion(suspects=(line(3, 1, 4),)), 0.0)
+        assert sent(gossip.take_effects()) == [News(entries=(entry(3, (1, 5)),))]
+
+    def test_who_cannot_be_dialled_is_suspected_though_nobody_watched_it(self) -> None:
+        gossip = linked(0, 1)
+        gossip.receive(peer(1), News(entries=(entry(2),)), 0.0)
+        gossip.take_effects()
+        gossip.dial_failed(peer(2), 1.0, unreachable=True)
+        effects = gossip.take_effects()
+        assert kinds(effects) == [("suspect", peer(2))]
+        assert sent(effects, to=1) == [Suspicion(suspects=(line(2),))]
+
+    def test_who_just_refused_a_link_is_not(self) -> None:
+        gossip = linked(0, 1)
+        gossip.receive(peer(1), News(entries=(entry(2),)), 0.0)
+        gossip.take_effects()
+        gossip.dial_failed(peer(2), 1.0)
+        assert gossip.take_effects() == []
+
+    def test_suspicion_lasts_longer_in_larger_networks(self) -> None:
+        def lasts(members: int) -> float:
+            gossip = linked(0, 1, 2)
+            gossip.receive(peer(2), News(entries=tuple(entry(3 + n) for n in range(members))), 0.0)
+            gossip.link_down(peer(1), 0.0, reason="broken", orderly=False)
+            record = gossip.catalog.get(peer(1))
+            assert record is not None
+            return record.deadline
+
+        assert lasts(1) == pytest.approx(3.0)
+        assert lasts(30) > lasts(1)
+
+    def test_a_node_that_was_stopped_doubts_itself_first(self) -> None:
+        """Lifeguard, section IV: a slow node must not declare others lost."""
+        gossip = linked(0, 1)
+        gossip.tick(0.1)
+        gossip.link_down(peer(1), 0.1, reason="broken", orderly=False)
+        gossip.tick(60.0)
+        assert status(gossip, 1) is Status.SUSPECT
+        for step in range(40):
+            gossip.tick(60.0 + step / 10)
+        assert status(gossip, 1) is Status.LOST
+
+    def test_the_lost_are_dialled_now_and_then(self) -> None:
+        gossip = linked(0, 1)
+        lose(gossip, 1)
+        tried = 0
+        for step in range(600):
+            now = 100 + step / 10
+            gossip.tick(now)
+            for who in dials(gossip.take_effects()):
+                tried += 1
+                gossip.dial_failed(who, now, unreachable=True)
+        assert 60 / 3.2 <= tried <= 60
+
+    def test_who_is_linked_again_is_recovered(self) -> None:
+        gossip = linked(0, 1)
+        lose(gossip, 1)
+        gossip.link_up(peer(1), entry(1), 20.0)
+        effects = gossip.take_effects()
+        assert kinds(effects) == [("recovered", peer(1))]
+        assert Suspicion(suspects=(line(1),)) in sent(effects, to=1), "so that it makes a newer entry for the others"
+
+
+class TestView:
+    def test_a_small_network_is_all_connected(self) -> None:
+        gossip = linked(0, 1)
+        gossip.receive(peer(1), News(entries=tuple(entry(n) for n in range(2, 5))), 0.0)
+        wanted = set()
+        for step in range(10):
+            gossip.tick(step / 5)
+            wanted.update(dials(gossip.take_effects()))
+        assert wanted == {peer(2), peer(3), peer(4)}
+
+    def test_a_full_view_makes_room_for_newcomers(self) -> None:
+        config = DiscoveryConfig(max_neighbours=3)
+        gossip = engine(0, config=config)
+        for number in range(1, 5):
+            assert gossip.link_up(peer(number), entry(number), 0.0) is None
+        unlinked = [e for e in gossip.take_effects() if isinstance(e, Unlink)]
+        assert len(unlinked) == 1
+        assert unlinked[0].reason == VIEW_FULL
+        assert peer(4) in gossip.neighbours
+        assert len(gossip.neighbours) == 3
+
+    def test_the_view_grows_with_the_logarithm(self) -> None:
+        gossip = engine(0)
+        assert gossip.view_size == 6
+        assert gossip.view_size <= DiscoveryConfig().max_neighbours
+
+
+class TestLies:
+    def test_to_call_the_living_lost_only_makes_them_answer(self) -> None:
+        gossip = linked(0, 1, 2)
+        gossip.receive(peer(1), Lost(entries=(entry(2),)), 0.0)
+        assert status(gossip, 2) is Status.ALIVE
+        assert sent(gossip.take_effects(), to=2) == [Suspicion(suspects=(line(2),))]
+
+    def test_a_peer_first_heard_of_as_lost_is_asked_for_and_can_answer(self) -> None:
+        gossip = linked(0, 1, 2)
+        gossip.receive(peer(1), Lost(entries=(entry(3),)), 0.0)
+        assert status(gossip, 3) is Status.LOST
+        assert sent(gossip.take_effects(), to=2) == [Suspicion(suspects=(line(3),))]
+        gossip.receive(peer(2), News(entries=(entry(3, (1, 2)),)), 0.0)
+        assert status(gossip, 3) is Status.ALIVE
+
+    def test_to_be_called_lost_is_answered(self) -> None:
+        gossip = linked(0, 1)
+        gossip.receive(peer(1), Lost(entries=(gossip.own,)), 0.0)
+        assert gossip.own.entry.version == Version(1, 2)
+
+    def test_suspects_that_nobody_knows_are_ignored(self) -> None:
+        gossip = linked(0, 1, 2)
+        gossip.receive(peer(1), Suspicion(suspects=(line(7),)), 0.0)
+        assert gossip.take_effects() == []
+
+
+def test_a_digest_holds_whole_buckets() -> None:
+    gossip = linked(0, 1)
+    bucket = bucket_of(peer(1))
+    gossip.receive(peer(1), Digest(buckets=(bucket,), lines=(), answer=True), 0.0)
+    messages = sent(gossip.take_effects(), to=1)
+    assert messages[0] == News(entries=(entry(1),))
+    assert isinstance(messages[1], Digest)
+    assert messages[1].lines == (line(1),)
+    assert not messages[1].answer
+
+
+def lose(gossip: Gossip, number: int) -> None:
+    gossip.link_down(peer(number), 0.0, reason="broken", orderly=False)
+    for step in range(120):
+        gossip.tick(step / 10)
+    gossip.dial_failed(peer(number), 12.0, unreachable=True)
+    gossip.take_effects()
+    assert status(gossip, number) is Status.LOST
+
+
+def talk(a: Gossip, b: Gossip, opening: Summary) -> None:
+    """Carry messages between two engines until both are silent."""
+    b.receive(a.me, opening, 0.0)
+    for _ in range(20):
+        busy = False
+        for here, there in ((b, a), (a, b)):
+            for effect in here.take_effects():
+                if isinstance(effect, Send) and effect.peer == there.me:
+                    busy = True
+                    there.receive(here.me, effect.message, 0.0)
+        if not busy:
+            return
+    raise AssertionError("they never stop talking")
+
+
+def test_keys_are_what_they_seem() -> None:
+    assert key(1).peer_id == peer(1) == address(1).peer_id
