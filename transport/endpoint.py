@@ -320,7 +320,7 @@ class QuicEndpoint(Endpoint):
         name = f"{peer_id.short} at {where}"
         try:
             found = await anyio.getaddrinfo(where.host, where.port, family=self._sock.family, type=socket.SOCK_DGRAM)
-            address: tuple[Any, ...] = found[0][4]
+            address = routes.socket_address(found[0][4])
         except (OSError, UnicodeError) as error:
             raise Unreachable(f"cannot reach {name}: {getattr(error, 'strerror', None) or error}") from None
         keylog = KeyLog()

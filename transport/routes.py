@@ -31,6 +31,16 @@ def datagram_size(address: tuple[object, ...], family: int) -> int:
     return max(SMALLEST, min(LARGEST, mtu - headers))
 
 
+def socket_address(found: tuple[object, ...]) -> tuple[object, ...]:
+    """An address as the socket itself reports it: of an IPv6 peer with flow and scope, which a resolver leaves out."""
+    host, port = str(found[0]), found[1]
+    if ":" not in host or len(found) == 4:
+        return found
+    host, _, scope = host.partition("%")
+    index = int(scope) if scope.isdigit() else socket.if_nametoindex(scope) if scope else 0
+    return (host, port, 0, index)
+
+
 def outbound_host(family: int) -> str:
     """The address that this machine would use towards others; loopback if it has no route."""
     anywhere, loopback = ("192.0.2.1", "127.0.0.1") if family == socket.AF_INET else ("2001:db8::1", "::1")
