@@ -18,11 +18,16 @@ from transport.quic import QuicLink, QuicPeer
 pytestmark = pytest.mark.anyio
 
 
+def silence(data: bytes, address: object) -> bool:
+    """Stands in for a socket: what is sent arrives nowhere."""
+    return True
+
+
 async def says_back(connection: Connection) -> bool:
     with anyio.fail_after(10):
         link = await connection.open(CHAT)
         await link.send(Say(text="hello"))
-        said = await link.receive() == Say(text="hello")
+        said: bool = await link.receive() == Say(text="hello")
         link.close()
     return said
 
@@ -113,12 +118,12 @@ async def test_nothing_is_served_before_the_proof() -> None:
         def no_proof(self: QuicPeer, role: bytes, remote: object) -> None:
             self.write(4, b"\x00\x00\x00\x09\x93\x00\x00\xa6chat/1")
 
-        QuicPeer._send_proof = no_proof  # type: ignore[method-assign,assignment]
+        QuicPeer._send_proof = no_proof  # type: ignore[method-assign]
         try:
             await opens_first()
         finally:
             QuicPeer._send_proof = original  # type: ignore[method-assign]
-        assert other.counters["refused: a link was opened before the proof of i"] == 1
+        assert [n for name, n in other.counters.items() if name.startswith("refused: a link was opened before")] == [1]
         assert other.connections == {}
         assert await says_back(await one.connect(other.address))
 
@@ -194,7 +199,7 @@ async def test_a_peer_that_falls_silent_is_noticed() -> None:
     async with bind(config=config) as one, bind(config=config) as other:
         connection = await one.connect(other.address)
         assert isinstance(other, QuicEndpoint)
-        other._send_raw = lambda data, address: None  # type: ignore[method-assign]  # as if its cable were pulled
+        other._send_raw = silence  # type: ignore[method-assign]  # as if its cable were pulled
         with anyio.fail_after(10):
             assert await connection.wait_closed() == "idle timeout"
         assert one.connections == {}
@@ -205,7 +210,7 @@ async def test_a_peer_whose_process_is_gone_is_noticed_by_the_hosts_refusal() ->
         async with bind() as other:
             connection = await one.connect(other.address)
             assert isinstance(other, QuicEndpoint)
-            other._send_raw = lambda data, address: None  # type: ignore[method-assign]  # it dies without a word
+            other._send_raw = silence  # type: ignore[method-assign]  # it dies without a word
         assert isinstance(connection, QuicPeer)
         with anyio.fail_after(QuicConfig().idle_timeout - 1):
             connection.ping()
@@ -230,7 +235,7 @@ async def test_a_restarted_peer_replaces_its_own_past() -> None:
         async with bind(key) as other:
             await other.connect(one.address)
             assert isinstance(other, QuicEndpoint)
-            other._send_raw = lambda data, address: None  # type: ignore[method-assign]  # it dies without a word
+            other._send_raw = silence  # type: ignore[method-assign]  # it dies without a word
         async with bind(key) as again:
             connection = await again.connect(one.address)
             assert await says_back(connection)
