@@ -356,7 +356,7 @@ class MemoryConnection(Connection):
         while self._reason is None:
             await anyio.sleep(network.idle_timeout / 8)
             both = network.reaches(self.remote.host, self.endpoint.host) and self._path_is_open()
-            if both and not self.twin.endpoint.crashed:
+            if both and not self.twin.endpoint.crashed and not self.endpoint.crashed:
                 silent_since = None
                 continue
             now = anyio.current_time()
