@@ -12,7 +12,11 @@ stops there. Now and then the catalog is compared with a random neighbour's, by 
 *Failure.* A neighbour whose link broke is suspected, and the suspicion spreads. Whoever hears of being suspected answers
 with a newer entry; who does not is lost after a time that grows with log n (SWIM: Das, Gupta and Motivala, 2002). A node that finds
 that its own clock jumped, because it was stopped or starved, gives everybody as much more time (Lifeguard: Dadgar,
-Phillips and Currey, 2018).
+Phillips and Currey, 2018). Where the network was cut, somebody may be gone whose neighbours are all gone with it; so after a
+loss, for a while, each node dials others at random: who cannot be dialled is suspected too.
+
+*Looking around.* Who watched a lost peer may have watched others that nobody watches now: when half the network vanishes at
+once, some of it has no link into the other half. So each loss makes every node dial a few strangers.
 
 *Healing.* Lost peers and seeds are dialled now and then. When two nodes link, each tells whom it has lost: if the other side
 has them, they hear of it and answer with newer entries, which reach everybody.
@@ -73,8 +77,18 @@ VIEW_FULL = "the view is full"
 OTHER_NETWORK = "this node is in another network"
 
 
+PROBING = 30.0
+"""Seconds after a loss for which others than the neighbours are dialled too."""
 FIRST_BACKOFF = 0.25
 """Seconds before a peer that could not be dialled is tried again, at first."""
+
+
+LOOKS_PER_LOSS = 2
+"""Strangers that are dialled because a peer was lost: so everybody left is looked at about as often."""
+MAX_LOOKS = 20
+"""Strangers that are still to be dialled, at most."""
+LOOK_INTERVAL = 0.5
+"""Seconds, on average, between two strangers; without a loss there is one in a hundred times as long."""
 
 
 @dataclass(slots=True)
@@ -132,6 +146,10 @@ class Gossip:
         self._next_dial = now
         self._next_anti_entropy = now + rng.uniform(0.5, 1) * config.anti_entropy_interval
         self._next_search = now + rng.uniform(1, 3)
+        self._looks = 0
+        self._looking_at: set[PeerId] = set()
+        self._next_look = now + rng.uniform(0.5, 1.5) * 100 * LOOK_INTERVAL
+        self._next_probe = self._probe_until = now
         self._last_tick = now
         self._left = False
         self.own = SignedEntry.sign(
@@ -157,7 +175,10 @@ class Gossip:
         for record in self.catalog:
             if record.status is Status.SUSPECT and now >= record.deadline:
                 self.catalog.set_status(record, Status.LOST, now)
+                self._probe_until = now + PROBING
                 self._emit("lost", record, "suspected, and did not answer in time")
+                self._looks = min(self._looks + LOOKS_PER_LOSS, MAX_LOOKS)
+                self._next_look = min(self._next_look, now + self._rng.uniform(0, 2) * LOOK_INTERVAL)
         self._dial_somebody(now)
         if now >= self._next_anti_entropy:
             self._next_anti_entropy = now + self._rng.uniform(0.75, 1.25) * self._config.anti_entropy_interval
@@ -184,6 +205,8 @@ class Gossip:
     def link_up(self, peer: PeerId, hello: SignedEntry, now: float) -> str | None:
         """A link with ``peer`` is there, and it said ``hello``; why it is not wanted, if it is not."""
         self._dialling.pop(peer, None)
+        just_looking = peer in self._looking_at
+        self._looking_at.discard(peer)
         if hello.entry.network != self.network:
             return OTHER_NETWORK
         if hello.entry.peer_id != peer or hello.entry.left:
@@ -201,7 +224,7 @@ class Gossip:
             self._send(peer, News(entries=(record.signed,)))
         if record is None:
             del self.neighbours[peer]
-            return "the entry is older than the peer's departure" if not hello.entry.left else "the peer has left"
+            return "the catalog is full"
         if record.status in (Status.SUSPECT, Status.LOST):
             # It answers, so it is there; others learn that from the newer entry that it makes when it hears of this.
             self._send(peer, Suspicion(suspects=(_line(record),)))
@@ -211,6 +234,8 @@ class Gossip:
             self._send(peer, Suspicion(suspects=tuple(gone[:MAX_DIGEST])))
         self._send(peer, Summary(buckets=self.catalog.summary(self.own)))
         self._pauses.pop(peer, None)
+        if just_looking and len(self.neighbours) > self.view_size:
+            self._unlink(peer, VIEW_FULL)
         return None
 
     def link_down(self, peer: PeerId, now: float, *, reason: str, orderly: bool) -> None:
@@ -233,6 +258,7 @@ class Gossip:
             unreachable: Whether nothing answered, rather than that it did not want to link.
         """
         self._dialling.pop(peer, None)
+        self._looking_at.discard(peer)
         if peer in self.neighbours:
             return  # the peer's own dial was first
         pause = self._pauses.setdefault(peer, _Pause())
@@ -431,7 +457,13 @@ class Gossip:
         for peer, since in list(self._dialling.items()):
             if now - since > 15:
                 del self._dialling[peer]
-        address = self._seed_to_dial(now) or self._neighbour_to_dial(now) or self._lost_to_dial(now)
+                self._looking_at.discard(peer)
+        address = (
+            self._seed_to_dial(now)
+            or self._lost_to_dial(now)
+            or self._neighbour_to_dial(now)
+            or self._stranger_to_dial(now)
+        )
         if address is not None:
             self._next_dial = now + self._config.dial_interval
             self._dial(address, now)
@@ -457,6 +489,16 @@ class Gossip:
     def _neighbour_to_dial(self, now: float) -> PeerAddr | None:
         if len(self.neighbours) + len(self._dialling) >= self.view_size:
             return None
+        return self._spare(now)
+
+    def _stranger_to_dial(self, now: float) -> PeerAddr | None:
+        if not self._next_probe <= now < self._probe_until:
+            return None
+        self._next_probe = now + self._rng.uniform(1.0, 3.0)
+        return self._spare(now)
+
+    def _spare(self, now: float) -> PeerAddr | None:
+        """A living peer that is no neighbour, at random."""
         spare = [
             record.signed.entry.address
             for record in self.catalog

@@ -89,7 +89,7 @@ def test_another_key_cannot_sign() -> None:
 def test_size_is_an_upper_bound(tags: list[str], groups: list[bytes]) -> None:
     msgpack = pytest.importorskip("msgpack")
     signed = entry(1, (2**62, 2**62), tags=tags, groups=groups)
-    schema = Schema(SignedEntry)
+    schema: Schema[SignedEntry] = Schema(SignedEntry)
     packed = msgpack.packb(schema.dump(signed))
     assert len(packed) <= signed.size
     assert schema.load(msgpack.unpackb(packed)) == signed
