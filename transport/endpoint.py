@@ -66,6 +66,8 @@ MAX_CONNECTIONS = 4096
 """Connections of any kind at most; more are not answered. Dialling is bounded by those who dial."""
 FIRST_CREDIT = 256 * 1024
 """Bytes that a connection may send at first, and at most while it is unproven; QUIC's credit grows as it is used."""
+STAGGER = 0.25
+"""Seconds between the endpoints of one peer that are dialled (RFC 8305, section 8)."""
 BATCH = 128
 """Datagrams read at one wake-up at most."""
 NO_ALPN = 0x100 + 120
@@ -305,16 +307,33 @@ class QuicEndpoint(Endpoint):
     # --- dialling
 
     async def _dial_any(self, addr: PeerAddr) -> Connection:
+        """Dial every endpoint, each a moment after the one before; the first that answers as the peer is taken.
+
+        Source: RFC 8305 ("Happy Eyeballs"), section 5: a dead address must not hold up those behind it.
+        """
         problems: list[DialError] = []
-        for where in addr.endpoints:
-            try:
-                return await self._dial(addr.peer_id, where)
-            except DialError as error:
-                problems.append(error)
-                if (live := self._live.get(addr.peer_id)) is not None:
-                    return live
-        worst = next((problem for problem in problems if not isinstance(problem, Unreachable)), problems[0])
-        raise worst
+        found: list[Connection] = []
+        async with anyio.create_task_group() as tasks:
+
+            async def attempt(where: HostPort, failed: anyio.Event) -> None:
+                try:
+                    found.append(await self._dial(addr.peer_id, where))
+                except DialError as error:
+                    problems.append(error)
+                    failed.set()
+                else:
+                    tasks.cancel_scope.cancel()
+
+            for where in addr.endpoints:
+                failed = anyio.Event()
+                tasks.start_soon(attempt, where, failed, name=f"dial {where}")
+                with anyio.move_on_after(STAGGER):
+                    await failed.wait()
+        if (live := self._live.get(addr.peer_id)) is not None:
+            return live
+        if found:
+            return found[0]
+        raise next((problem for problem in problems if not isinstance(problem, Unreachable)), problems[0])
 
     async def _dial(self, peer_id: PeerId, where: HostPort) -> Connection:
         name = f"{peer_id.short} at {where}"

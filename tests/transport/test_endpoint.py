@@ -1,0 +1,332 @@
+"""The node's socket: dialling, limits, and what a hostile or broken peer may cost."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.transport.support import ECHO, MAIN, PATIENCE, Links, Say, echo, until
+from transport import (
+    BindError,
+    Connection,
+    DialError,
+    Endpoint,
+    HostPort,
+    LinkClosed,
+    PeerAddr,
+    QuicConfig,
+    QuicTransport,
+    SecretKey,
+    Unreachable,
+    VersionMismatch,
+    WrongIdentity,
+    endpoint,
+    routes,
+)
+from transport.endpoint import QuicEndpoint
+from transport.quic import MAX_EARLY, MAX_LINKS, QuicPeer
+
+pytestmark = pytest.mark.anyio
+
+DEAD = HostPort("192.0.2.1", 9)
+"""Takes datagrams and never answers (RFC 5737)."""
+
+
+def bind(
+    config: QuicConfig | None = None, *, listen: HostPort = MAIN, advertise: tuple[HostPort, ...] = ()
+) -> AbstractAsyncContextManager[Endpoint]:
+    return QuicTransport(config).bind(SecretKey.generate(), listen=listen, advertise=advertise)
+
+
+async def echoes(connection: Connection) -> bool:
+    """Whether the peer serves us."""
+    link = await connection.open(ECHO)
+    await link.send(Say(number=8))
+    said: bool = await link.receive() == Say(number=8)
+    link.close()
+    return said
+
+
+def inner(side: Endpoint) -> QuicEndpoint:
+    """The endpoint with its inner workings."""
+    assert isinstance(side, QuicEndpoint)
+    return side
+
+
+# --- binding and addresses
+
+
+async def test_a_port_in_use_is_named_with_what_to_try() -> None:
+    async with bind() as a:
+        with pytest.raises(BindError, match=rf"{a.address.endpoints[0]}.*another port"):
+            async with bind(listen=a.address.endpoints[0]):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("listen", "says"),
+    [
+        (HostPort("192.0.2.1", 0), "no such address"),
+        (HostPort("no.such.host.invalid", 0), "no.such.host.invalid"),
+        (HostPort("x" * 64 + ".invalid", 0), "cannot listen on"),
+    ],
+)
+async def test_what_cannot_be_bound_is_named(listen: HostPort, says: str) -> None:
+    with anyio.fail_after(PATIENCE), pytest.raises(BindError, match=says):
+        async with bind(listen=listen):
+            pass
+
+
+async def test_a_node_on_all_interfaces_advertises_one_that_can_be_dialled() -> None:
+    with anyio.fail_after(PATIENCE):
+        async with bind(listen=HostPort("0.0.0.0", 0)) as a, bind(listen=HostPort("0.0.0.0", 0)) as b:
+            b.serve(ECHO, echo)
+            (where,) = b.address.endpoints
+            assert where.host not in ("0.0.0.0", "::")
+            assert await echoes(await a.connect(b.address))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"idle_timeout": 0.0},
+        {"keepalive": 9.0},
+        {"keepalive": 0.0},
+        {"handshake_timeout": 0.0},
+        {"datagram_size": 500},
+        {"datagram_size": 60_000},
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        QuicConfig(**settings)
+
+
+# --- dialling
+
+
+async def test_a_dead_endpoint_does_not_hold_up_the_others() -> None:
+    with anyio.fail_after(PATIENCE):
+        async with bind() as a, bind() as b, bind() as c:
+            b.serve(ECHO, echo)
+            wrong, right = c.address.endpoints[0], b.address.endpoints[0]
+            began = anyio.current_time()
+            connection = await a.connect(PeerAddr(b.peer_id, (DEAD, wrong, right)))
+            assert anyio.current_time() - began < QuicConfig().handshake_timeout
+            assert connection.remote == right
+            assert await echoes(connection)
+            await until(lambda: len(inner(a)._peers) == 1)
+
+
+async def test_one_peer_at_several_endpoints_is_one_connection() -> None:
+    with anyio.fail_after(PATIENCE):
+        async with bind() as a, bind() as b:
+            b.serve(ECHO, echo)
+            (where,) = b.address.endpoints
+            connection = await a.connect(PeerAddr(b.peer_id, (where, HostPort("localhost", where.port), where)))
+            assert await echoes(connection)
+            assert a.connections == {b.peer_id: connection}
+            assert len(b.connections) == 1
+
+
+async def test_of_several_problems_the_telling_one_is_raised() -> None:
+    with anyio.fail_after(PATIENCE):
+        async with bind(QuicConfig(handshake_timeout=0.5)) as a, bind() as b:
+            stranger = SecretKey.generate().peer_id
+            with pytest.raises(WrongIdentity):
+                await a.connect(PeerAddr(stranger, (DEAD, b.address.endpoints[0])))
+
+
+async def test_a_dial_ends_when_its_time_is_up_and_leaves_nothing() -> None:
+    with anyio.fail_after(PATIENCE):
+        async with bind() as a:
+            with pytest.raises(Unreachable, match=r"192\.0\.2\.1:9"):
+                await a.connect(PeerAddr(SecretKey.generate().peer_id, (DEAD,)), timeout=0.3)
+            with anyio.move_on_after(0.1):
+                await a.connect(PeerAddr(SecretKey.generate().peer_id, (DEAD,)))
+            assert not inner(a)._dials
+            await until(lambda: not inner(a)._unproven)
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "x" * 64 + ".invalid"])
+async def test_a_name_that_leads_nowhere_is_unreachable(host: str) -> None:
+    with anyio.fail_after(PATIENCE):
+        async with bind() as a:
+            with pytest.raises(Unreachable):
+                await a.connect(PeerAddr(SecretKey.generate().peer_id, (HostPort(host, 7001),)))
+
+
+async def test_a_peer_of_another_version_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    with anyio.fail_after(PATIENCE):
+        async with bind() as a, bind() as b:
+            monkeypatch.setattr(endpoint, "ALPN", "p2praft/2")
+            with pytest.raises(VersionMismatch, match="p2praft/2"):
+                dial = a.connect(b.address)
+                original = inner(b)._configuration
+
+                def old(*args: Any, **kwargs: Any) -> Any:
+                    configuration = original(*args, **kwargs)
+                    configuration.alpn_protocols = ["p2praft/1"]
+                    return configuration
+
+                inner(b)._configuration = old  # type: ignore[method-assign]
+                await dial
+            assert not b.connections
+
+
+# --- hostile and broken peers
+
+
+class Rubbish:
+    """A certificate that is none."""
+
+    def public_bytes(self, encoding: object) -> bytes:
+        return b"rubbish" * 40
+
+
+async def test_an_acceptor_with_a_rubbish_certificate_costs_the_dial_only() -> None:
+    with anyio.fail_after(PATIENCE):
+        async with bind(QuicConfig(handshake_timeout=1)) as a, bind() as bad, bind() as good:
+            good.serve(ECHO, echo)
+            inner(bad)._certificate = Rubbish()  # type: ignore[assignment]
+            with pytest.raises(DialError):
+                await a.connect(bad.address)
+            assert await echoes(await a.connect(good.address))
+            assert not a.connections.get(bad.peer_id)
+
+
+@pytest.mark.parametrize("entrance", ["receive_datagram", "datagrams_to_send", "next_event"])
+async def test_a_failure_of_the_engine_costs_one_connection(entrance: str, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a hole in the engine")
+
+    with anyio.fail_after(PATIENCE):
+        async with bind() as a, bind() as b, bind() as c:
+            b.serve(ECHO, echo)
+            c.serve(ECHO, echo)
+            broken, sound = await a.connect(b.address), await a.connect(c.address)
+            assert isinstance(broken, QuicPeer)
+            link = await broken.open(ECHO)
+            setattr(broken.quic, entrance, fails)
+            with pytest.raises(LinkClosed, match="the QUIC engine failed: AssertionError"):
+                link.send_nowait(Say())
+                await link.receive()
+            assert a.counters["engine failures"] == 1
+            assert await echoes(sound)
+            assert await echoes(await a.connect(b.address)), "dialled anew"
+    assert "a hole in the engine" in caplog.text
+
+
+async def test_links_are_limited_where_they_are_opened() -> None:
+    with anyio.fail_after(PATIENCE):
+        async with bind() as a, bind() as b:
+            links = Links()
+            b.serve(ECHO, links)
+            connection = await a.connect(b.address)
+            opened = [await connection.open(ECHO) for _ in range(MAX_LINKS)]
+            with pytest.raises(LinkClosed, match=f"{MAX_LINKS} links"):
+                await connection.open(ECHO)
+            await until(lambda: len(links.links) == MAX_LINKS)
+            opened[0].close()
+            await connection.open(ECHO)
+            assert b.connections
+
+
+async def test_a_peer_that_opens_links_without_end_is_cut_off() -> None:
+    with anyio.fail_after(PATIENCE):
+        async with bind() as a, bind() as b:
+            connection = await a.connect(b.address)
+            await until(lambda: a.peer_id in b.connections)
+            theirs = b.connections[a.peer_id]
+            assert isinstance(connection, QuicPeer)
+            assert isinstance(theirs, QuicPeer)
+            for number in range(1, 3000):
+                connection.write(4 * number, b"\x00")
+            await anyio.sleep(0.2)
+            assert len(theirs.links) <= 2 * MAX_LINKS + 28
+
+
+async def test_links_instead_of_a_proof_are_held_and_bounded() -> None:
+    with anyio.fail_after(PATIENCE):
+        async with bind(QuicConfig(handshake_timeout=1)) as a, bind() as b:
+
+            def floods(peer: QuicPeer) -> None:
+                peer.write(1, b"x" * (MAX_EARLY + 1))
+
+            inner(b).on_proven = floods  # type: ignore[method-assign]
+            send_proof = QuicPeer._send_proof
+
+            def silent(peer: QuicPeer, role: bytes, remote: Any) -> None:
+                if peer.dialled:
+                    send_proof(peer, role, remote)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(QuicPeer, "_send_proof", silent)
+                with pytest.raises(DialError):
+                    await a.connect(b.address)
+            assert a.counters["refused: links came instead of a proof of identit"] == 1
+
+
+async def test_an_unproven_connection_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "PROOF_TIMEOUT", 0.2)
+    monkeypatch.setattr(QuicPeer, "_send_proof", lambda *args: None)
+    with anyio.fail_after(PATIENCE):
+        async with bind() as a, bind() as b:
+            with pytest.raises(DialError, match="no proof of identity in time"):
+                await a.connect(b.address)
+            assert not inner(b)._unproven
+
+
+async def test_before_the_proof_a_peer_may_send_little() -> None:
+    """aioquic reserves memory up to the credit that it grants, for one datagram with a high offset."""
+    async with bind() as a:
+        configuration = inner(a)._configuration(Any, is_client=False, address=("127.0.0.1", 9))  # type: ignore[arg-type]
+        assert configuration.max_data == configuration.max_stream_data == 256 * 1024
+
+
+async def test_a_path_that_takes_only_smaller_datagrams_gets_them_at_the_next_dial() -> None:
+    class Narrow:
+        """A socket whose path carries 1200 bytes."""
+
+        def __init__(self, sock: socket.socket) -> None:
+            self._sock = sock
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._sock, name)
+
+        def sendto(self, data: bytes, address: Any) -> int:
+            if len(data) > 1200:
+                raise OSError(errno.EMSGSIZE, "too long")
+            return self._sock.sendto(data, address)
+
+    with anyio.fail_after(PATIENCE):
+        async with bind() as a, bind() as b:
+            b.serve(ECHO, echo)
+            connection = await a.connect(b.address)
+            inner(a)._sock = Narrow(inner(a)._sock)  # type: ignore[assignment]
+            link = await connection.open(ECHO)
+            with pytest.raises(LinkClosed, match="smaller datagrams"):
+                await link.send(Say(data=b"x" * 10_000))
+                await link.receive()
+            link = await (await a.connect(b.address)).open(ECHO)
+            await link.send(Say(data=b"x" * 10_000))
+            assert len((await link.receive()).data) == 10_000
+
+
+# --- routes
+
+
+def test_datagrams_follow_the_route() -> None:
+    assert routes.datagram_size(("127.0.0.1", 9), socket.AF_INET) == routes.LARGEST
+    assert routes.SMALLEST <= routes.datagram_size(("192.0.2.1", 9), socket.AF_INET) <= routes.LARGEST
+    assert routes.datagram_size(("not an address", 9), socket.AF_INET) == routes.SMALLEST
+
+
+def test_a_bound_address_is_advertised_as_it_is() -> None:
+    where = HostPort("127.0.0.1", 7001)
+    assert routes.advertised(where, socket.AF_INET) == (where,)
