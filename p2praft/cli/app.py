@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from p2praft import __version__
-from p2praft.cli.control import ask
-from p2praft.cli.output import console, emit, execute, fail, print_table
+from p2praft.cli.map_commands import map_group
+from p2praft.cli.node_commands import groups_command, leave_command, peers_command, status_command, transfer_command
+from p2praft.cli.options import checked, json_option
+from p2praft.cli.output import emit, execute, fail
 from p2praft.cli.up import UpOptions, read_secret, up
 from p2praft.config import ConsensusConfig, LeadershipPreference
 from p2praft.errors import P2PRaftError
-from transport import HostPort, PeerAddr, PeerId, SecretKey, TransportError
+from transport import HostPort, PeerAddr, SecretKey, TransportError
 
-F = TypeVar("F", bound=Callable[..., Any])
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 def run() -> None:
@@ -40,32 +39,6 @@ def run() -> None:
         sys.exit(error.exit_code)
 
 
-def checked(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """A callback that turns a malformed value into a usage error with the parser's own words."""
-
-    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-        for text in value if isinstance(value, tuple) else (value,) if value is not None else ():
-            try:
-                parse(text)
-            except (P2PRaftError, TransportError) as error:
-                raise click.BadParameter(str(error), context, parameter) from None
-        return value
-
-    return callback
-
-
-def json_option(function: F) -> F:
-    """``--json``: the same for every command."""
-    return click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")(function)
-
-
-def node_option(function: F) -> F:
-    """``--node``: the same for every command that asks a running node."""
-    return click.option(
-        "--node", metavar="DIR|ID", help="Which running node: its data directory, or its id's beginning."
-    )(function)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="p2praft")
 def command() -> None:
@@ -73,8 +46,11 @@ def command() -> None:
 
     Try `p2praft demo` first.
     """
+    level = os.environ.get("P2PRAFT_LOG_LEVEL", "WARNING").upper()
+    if level not in LOG_LEVELS:
+        raise click.UsageError(f"P2PRAFT_LOG_LEVEL={level!r} is not a level: choose from {', '.join(LOG_LEVELS)}")
     logging.basicConfig(
-        level=os.environ.get("P2PRAFT_LOG_LEVEL", "WARNING").upper(),
+        level=level,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
@@ -219,193 +195,6 @@ def up_command(
     execute(up, options, as_json=as_json)
 
 
-@command.command("status")
-@node_option
-@json_option
-def status_command(node: str | None, as_json: bool) -> None:
-    """What a running node is."""
-    status = execute(ask, node, {"op": "status"}, as_json=as_json)
-    if as_json:
-        emit(status)
-        return
-    out = console()
-    out.print(f"node     {status['address']}")
-    out.print(f"network  {status['network']}, {status['peers']} other nodes, up for {status['uptime']:.0f} s")
-    for group in status["groups"]:
-        leader = "it leads" if group["is_leader"] else f"leader {_short(group['leader'])}"
-        out.print(
-            f"group    {group['name']}: {group['role']} in term {group['term']}, {leader}, {group['committed']} committed"
-        )
-
-
-@command.command("peers")
-@node_option
-@json_option
-def peers_command(node: str | None, as_json: bool) -> None:
-    """The other nodes that a running node knows."""
-    peers = execute(ask, node, {"op": "peers"}, as_json=as_json)
-    if as_json:
-        for peer in peers:
-            emit(peer)
-        return
-    rows = [
-        [
-            _short(p["peer_id"]),
-            p["status"],
-            _ms(p["rtt"]),
-            ",".join(p["addresses"]),
-            len(p["groups"]),
-            ",".join(p["tags"]),
-        ]
-        for p in peers
-    ]
-    print_table("", ["PEER", "STATUS", "RTT", "ADDRESSES", "GROUPS", "TAGS"], rows)
-
-
-@command.command("groups")
-@node_option
-@json_option
-def groups_command(node: str | None, as_json: bool) -> None:
-    """The groups that a running node serves."""
-    groups = execute(ask, node, {"op": "groups"}, as_json=as_json)
-    if as_json:
-        for group in groups:
-            emit(group)
-        return
-    rows = [
-        [
-            g["name"],
-            g["role"],
-            g["term"],
-            _short(g["leader"]),
-            f"{g['committed']}/{g['log_position']['index']}",
-            ",".join(map(_short, g["voters"])),
-            len(g["bonds"]),
-            "yes" if g["online"] else "no",
-        ]
-        for g in groups
-    ]
-    print_table("", ["GROUP", "ROLE", "TERM", "LEADER", "COMMITTED", "VOTERS", "BONDS", "ONLINE"], rows)
-
-
-@command.command("transfer")
-@click.argument("group")
-@click.argument("peer", required=False, callback=checked(PeerId.parse))
-@node_option
-@json_option
-def transfer_command(group: str, peer: str | None, node: str | None, as_json: bool) -> None:
-    """Have the node, which leads GROUP, hand over to PEER, or to whom it finds best."""
-    result = execute(ask, node, {"op": "transfer", "group": group, "to": peer}, as_json=as_json)
-    if as_json:
-        emit(result)
-    else:
-        print(f"{result['leader']} leads now")
-
-
-@command.command("leave")
-@click.argument("group")
-@node_option
-@json_option
-def leave_command(group: str, node: str | None, as_json: bool) -> None:
-    """Have the node leave GROUP for good: the voter set shrinks."""
-    result = execute(ask, node, {"op": "leave", "group": group}, as_json=as_json)
-    if as_json:
-        emit(result)
-    else:
-        print(f"left {group}")
-
-
-@command.group("map")
-def map_group() -> None:
-    """The replicated map of a group."""
-
-
-def weak_option(function: F) -> F:
-    """``--weak``: read this node's own state."""
-    return click.option("--weak", is_flag=True, help="This node's own state, however old; needs no leader.")(function)
-
-
-def timeout_option(function: F) -> F:
-    """``--timeout``: how long a write may take."""
-    return click.option(
-        "--timeout", default=10.0, show_default=True, type=click.FloatRange(0.05, 3600), help="Seconds."
-    )(function)
-
-
-@map_group.command("get")
-@click.argument("group")
-@click.argument("key")
-@weak_option
-@node_option
-@json_option
-def map_get(group: str, key: str, weak: bool, node: str | None, as_json: bool) -> None:
-    """Print the value of KEY."""
-    request = {"op": "map", "action": "get", "group": group, "key": key, "weak": weak}
-    entry = execute(ask, node, request, as_json=as_json)
-    if as_json:
-        emit(entry)
-    else:
-        print(_as_text(entry["value"]))
-
-
-@map_group.command("set")
-@click.argument("group")
-@click.argument("key")
-@click.argument("value")
-@click.option(
-    "--expected",
-    type=click.IntRange(0),
-    metavar="VERSION",
-    help="Only if KEY is still at this version; 0: only if new.",
-)
-@timeout_option
-@node_option
-@json_option
-def map_set(
-    group: str, key: str, value: str, expected: int | None, timeout: float, node: str | None, as_json: bool
-) -> None:
-    """Set KEY to VALUE: JSON if it parses as JSON, else text."""
-    request = {"op": "map", "action": "set", "group": group, "key": key, "value": _as_value(value)}
-    result = execute(ask, node, {**request, "expected": expected, "timeout": timeout}, as_json=as_json)
-    if as_json:
-        emit(result)
-    else:
-        print(f"version {result['version']}")
-
-
-@map_group.command("delete")
-@click.argument("group")
-@click.argument("key")
-@timeout_option
-@node_option
-@json_option
-def map_delete(group: str, key: str, timeout: float, node: str | None, as_json: bool) -> None:
-    """Remove KEY."""
-    request = {"op": "map", "action": "delete", "group": group, "key": key, "timeout": timeout}
-    result = execute(ask, node, request, as_json=as_json)
-    if as_json:
-        emit(result)
-    else:
-        print(f"version {result['version']}")
-
-
-@map_group.command("list")
-@click.argument("group")
-@click.argument("prefix", default="")
-@weak_option
-@node_option
-@json_option
-def map_list(group: str, prefix: str, weak: bool, node: str | None, as_json: bool) -> None:
-    """Print all keys that begin with PREFIX, with their values."""
-    request = {"op": "map", "action": "list", "group": group, "prefix": prefix, "weak": weak}
-    entries = execute(ask, node, request, as_json=as_json)
-    if as_json:
-        for entry in entries:
-            emit(entry)
-    else:
-        print_table("", ["KEY", "VALUE", "VERSION"], [[e["key"], _as_text(e["value"]), e["version"]] for e in entries])
-
-
 @command.command("demo")
 @click.option(
     "--nodes", default=5, show_default=True, type=click.IntRange(4, 15), help="Processes, observers included."
@@ -426,20 +215,5 @@ def demo_command(nodes: int, observers: int, data_dir: str | None, watch: bool, 
     execute(demo.run, as_json=as_json)
 
 
-def _as_value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _short(peer: str | None) -> str:
-    return peer[:8] if peer else "-"
-
-
-def _ms(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * 1000:.1f} ms"
+for _subcommand in (status_command, peers_command, groups_command, transfer_command, leave_command, map_group):
+    command.add_command(_subcommand)

@@ -1,0 +1,114 @@
+"""Commands that ask a running node: what it is, whom it knows, and to hand over or leave."""
+
+from __future__ import annotations
+
+import click
+
+from p2praft.cli.control import ask
+from p2praft.cli.options import checked, json_option, node_option
+from p2praft.cli.output import console, emit, execute, print_table
+from transport import PeerId
+
+
+@click.command("status")
+@node_option
+@json_option
+def status_command(node: str | None, as_json: bool) -> None:
+    """What a running node is."""
+    status = execute(ask, node, {"op": "status"}, as_json=as_json)
+    if as_json:
+        emit(status)
+        return
+    out = console()
+    out.print(f"node     {status['address']}")
+    out.print(f"network  {status['network']}, {status['peers']} other nodes, up for {status['uptime']:.0f} s")
+    for group in status["groups"]:
+        leader = "it leads" if group["is_leader"] else f"leader {_short(group['leader'])}"
+        out.print(
+            f"group    {group['name']}: {group['role']} in term {group['term']}, {leader}, {group['committed']} committed"
+        )
+
+
+@click.command("peers")
+@node_option
+@json_option
+def peers_command(node: str | None, as_json: bool) -> None:
+    """The other nodes that a running node knows."""
+    peers = execute(ask, node, {"op": "peers"}, as_json=as_json)
+    if as_json:
+        for peer in peers:
+            emit(peer)
+        return
+    rows = [
+        [
+            _short(p["peer_id"]),
+            p["status"],
+            _ms(p["rtt"]),
+            ",".join(p["addresses"]),
+            len(p["groups"]),
+            ",".join(p["tags"]),
+        ]
+        for p in peers
+    ]
+    print_table("", ["PEER", "STATUS", "RTT", "ADDRESSES", "GROUPS", "TAGS"], rows)
+
+
+@click.command("groups")
+@node_option
+@json_option
+def groups_command(node: str | None, as_json: bool) -> None:
+    """The groups that a running node serves."""
+    groups = execute(ask, node, {"op": "groups"}, as_json=as_json)
+    if as_json:
+        for group in groups:
+            emit(group)
+        return
+    rows = [
+        [
+            g["name"],
+            g["role"],
+            g["term"],
+            _short(g["leader"]),
+            f"{g['committed']}/{g['log_position']['index']}",
+            ",".join(map(_short, g["voters"])),
+            len(g["bonds"]),
+            "yes" if g["online"] else "no",
+        ]
+        for g in groups
+    ]
+    print_table("", ["GROUP", "ROLE", "TERM", "LEADER", "COMMITTED", "VOTERS", "BONDS", "ONLINE"], rows)
+
+
+@click.command("transfer")
+@click.argument("group")
+@click.argument("peer", required=False, callback=checked(PeerId.parse))
+@node_option
+@json_option
+def transfer_command(group: str, peer: str | None, node: str | None, as_json: bool) -> None:
+    """Have the node, which leads GROUP, hand over to PEER, or to whom it finds best."""
+    result = execute(ask, node, {"op": "transfer", "group": group, "to": peer}, as_json=as_json)
+    if as_json:
+        emit(result)
+    else:
+        print(f"{result['leader']} leads now")
+
+
+@click.command("leave")
+@click.argument("group")
+@node_option
+@json_option
+def leave_command(group: str, node: str | None, as_json: bool) -> None:
+    """Have the node leave GROUP for good: the voter set shrinks."""
+    result = execute(ask, node, {"op": "leave", "group": group}, as_json=as_json)
+    if as_json:
+        emit(result)
+    else:
+        print(f"left {group}")
+
+
+def _short(peer: str | None) -> str:
+    return peer[:8] if peer else "-"
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.1f} ms"

@@ -1,0 +1,51 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from p2praft.errors import P2PRaftError
+from transport import TransportError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def checked(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A callback that turns a malformed value into a usage error with the parser's own words."""
+
+    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        for text in value if isinstance(value, tuple) else (value,) if value is not None else ():
+            try:
+                parse(text)
+            except (P2PRaftError, TransportError) as error:
+                raise click.BadParameter(str(error), context, parameter) from None
+        return value
+
+    return callback
+
+
+def json_option(function: F) -> F:
+    """``--json``: the same for every command."""
+    return click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")(function)
+
+
+def node_option(function: F) -> F:
+    """``--node``: the same for every command that asks a running node."""
+    return click.option(
+        "--node", metavar="DIR|ID", help="Which running node: its data directory, or its id's beginning."
+    )(function)
+
+
+def weak_option(function: F) -> F:
+    """``--weak``: read this node's own state."""
+    return click.option("--weak", is_flag=True, help="This node's own state, however old; needs no leader.")(function)
+
+
+def timeout_option(function: F) -> F:
+    """``--timeout``: how long a write may take."""
+    return click.option(
+        "--timeout", default=10.0, show_default=True, type=click.FloatRange(0.05, 3600), help="Seconds."
+    )(function)
