@@ -321,10 +321,12 @@ class QuicLink(Link):
         return self._reason
 
     async def send(self, message: Any) -> None:
-        await anyio.lowlevel.checkpoint()
+        # Queued before others may run, not after: an answer then shares its datagram with the acknowledgement.
+        await anyio.lowlevel.checkpoint_if_cancelled()
         while True:
             try:
-                return self.send_nowait(message)
+                self.send_nowait(message)
+                return await anyio.lowlevel.cancel_shielded_checkpoint()
             except LinkFull:
                 self._room = self._room or anyio.Event()
                 await self._room.wait()
