@@ -20,7 +20,18 @@ from discovery.gossip import OTHER_NETWORK, VIEW_FULL, Dial, Emit, Gossip, Send,
 from discovery.messages import DISCOVERY, Hello, Message
 from discovery.peers import Peers
 from discovery.state import KnownPeers
-from transport import Endpoint, Link, LinkClosed, LinkFull, PeerAddr, PeerId, SecretKey, TransportError, Unreachable
+from transport import (
+    Endpoint,
+    Link,
+    LinkClosed,
+    LinkFull,
+    PeerAddr,
+    PeerId,
+    SecretKey,
+    TransportError,
+    Unreachable,
+    WrongIdentity,
+)
 from transport.tasks import owned_tasks
 
 logger = logging.getLogger("discovery")
@@ -195,7 +206,7 @@ class Discovery:
             await self._converse(link)
         except TransportError as error:
             self._note(peer, f"could not be linked: {error}")
-            unreachable = isinstance(error, Unreachable)
+            unreachable = isinstance(error, Unreachable | WrongIdentity)  # nobody is there, or somebody else
             self._post(lambda now: self._gossip.dial_failed(peer, now, unreachable=unreachable))
 
     async def _accept(self, link: Link) -> None:
@@ -236,7 +247,7 @@ class Discovery:
         self._links[peer] = link
         self._note(peer, "was linked")
         self.peers.wake()
-        self._woken.set()
+        self._perform()  # now: a wish to end the link must not hit the one after it
         return True
 
     async def _listen(self, link: Link, peer: PeerId) -> None:
@@ -250,9 +261,15 @@ class Discovery:
         finally:
             if self._links.get(peer) is link:
                 del self._links[peer]
-                orderly = reason in ORDERLY
                 self._note(peer, f"was unlinked: {reason}")
-                self._post(lambda now: self._gossip.link_down(peer, now, reason=reason, orderly=orderly))
+                self._post(lambda now: self._lost_link(peer, reason, now))
+
+    def _lost_link(self, peer: PeerId, reason: str, now: float) -> None:
+        if peer in self._links:
+            return  # there is a new one already
+        # Where another connection stands, just the old one was given up: nothing to suspect.
+        orderly = reason in ORDERLY or peer in self._endpoint.connections
+        self._gossip.link_down(peer, now, reason=reason, orderly=orderly)
 
     # --- notes
 
