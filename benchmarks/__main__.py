@@ -131,7 +131,9 @@ def fail_over(trials: int) -> None:
             cluster.stop()
     times.sort()
     shown = " ".join(f"{value * 1e3:.0f}" for value in times)
-    print(f"fail-over after SIGKILL of the leader, ms, {trials} trials: {shown}; median {statistics.median(times) * 1e3:.0f}")
+    print(
+        f"fail-over after SIGKILL of the leader, ms, {trials} trials: {shown}; median {statistics.median(times) * 1e3:.0f}"
+    )
 
 
 def main() -> None:

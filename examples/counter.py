@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from p2praft import ApplyContext, Consistency, ConsensusConfig, GroupKey, Network, StateMachine
+from p2praft import ApplyContext, ConsensusConfig, Consistency, GroupKey, Network, StateMachine
 
 
 class Counter(StateMachine):
