@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 import socket
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -316,6 +317,49 @@ async def test_a_path_that_takes_only_smaller_datagrams_gets_them_at_the_next_di
             link = await (await a.connect(b.address)).open(ECHO)
             await link.send(Say(data=b"x" * 10_000))
             assert len((await link.receive()).data) == 10_000
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_lossy_reordering_path_only_costs_time(seed: int) -> None:
+    """The acceptor opens a link as soon as it is sure, which can overtake its own proof."""
+    dice = random.Random(seed)
+    late: list[tuple[bytes, Any]] = []
+
+    def worsen(side: QuicEndpoint) -> None:
+        send = side._send_raw
+
+        def unreliably(data: bytes, address: Any) -> bool:
+            roll = dice.random()
+            if roll < 0.15:
+                return True
+            if roll < 0.4:
+                late.append((data, address))
+                return True
+            sent = send(data, address)
+            while late:
+                send(*late.pop())
+            return sent
+
+        side._send_raw = unreliably  # type: ignore[method-assign]
+
+    async def open_back(b: Endpoint) -> None:
+        async for event in b.watch():
+            if event.kind == "up":
+                assert await echoes(event.connection)
+                return
+
+    with anyio.fail_after(PATIENCE):
+        async with bind() as a, bind() as b:
+            a.serve(ECHO, echo)
+            b.serve(ECHO, echo)
+            worsen(inner(b))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(open_back, b)
+                connection = await a.connect(b.address, timeout=20)
+                link = await connection.open(ECHO)
+                for number in range(20):
+                    await link.send(Say(number=number, data=b"x" * 2000))
+                    assert (await link.receive()).number == number
 
 
 # --- routes
