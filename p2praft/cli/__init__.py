@@ -13,6 +13,9 @@ def main() -> None:
     except ImportError as error:
         print(f"error: the command needs {error.name!r}: pip install 'p2praft[cli]'", file=sys.stderr)
         sys.exit(1)
-    from p2praft.cli.app import run
+    try:
+        from p2praft.cli.app import run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # before the command listens for it
+        sys.exit(130)

@@ -185,6 +185,7 @@ def up_command(
         seeds=seeds,
         group=group,
         secret=secret,
+        secret_file=secret_file,
         preference=preference,
         expect=expect,
         tags=tags,

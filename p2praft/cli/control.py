@@ -19,14 +19,18 @@ from p2praft.collections import Map
 from p2praft.errors import P2PRaftError
 from p2praft.groups.group import Consistency, Group
 from p2praft.network import Network
-from transport import PeerId
+from transport import PeerId, TransportError
 
 logger = logging.getLogger("p2praft.control")
 
 MAX_LINE = 4 * 1024 * 1024
 """Bytes of one request or reply."""
 IDLE = 10.0
-"""Seconds that a client has to send its request."""
+"""Seconds that a client has to send its request, and to take its reply."""
+PATIENCE = 30.0
+"""Seconds that a client waits for a reply, beyond the timeout that its request names."""
+CLIENTS = 64
+"""Requests that are served at once; more wait."""
 
 Request = dict[str, Any]
 
@@ -42,6 +46,7 @@ class ControlServer:
     def __init__(self, network: Network, started: float) -> None:
         self._network = network
         self._started = started
+        self._room = anyio.Semaphore(CLIENTS)
         self._operations: dict[str, Callable[[Request], Awaitable[Any]]] = {
             "status": self._status,
             "peers": self._peers,
@@ -64,11 +69,16 @@ class ControlServer:
             path.unlink(missing_ok=True)
 
     async def _client(self, stream: SocketStream) -> None:
-        async with stream:
+        async with stream, self._room:
             try:
                 with anyio.fail_after(IDLE):
                     request = await _read_line(stream)
-                await stream.send(_line(await self._answer(request)))
+                reply = _line(await self._answer(request))
+                if len(reply) > MAX_LINE:
+                    text = f"the answer is larger than {MAX_LINE} bytes; ask for less, such as a longer prefix"
+                    reply = _line({"error": "TooLarge", "message": text})
+                with anyio.fail_after(IDLE):
+                    await stream.send(reply)
             except Exception as error:  # whatever a client does, or a bug here: the node goes on
                 logger.debug("a control request failed: %r", error)
 
@@ -76,11 +86,14 @@ class ControlServer:
         try:
             operation = self._operations[request["op"]]
             return {"result": await operation(request)}
-        except (P2PRaftError, CommandError) as error:
+        except (P2PRaftError, TransportError, CommandError) as error:
             kind = error.kind if isinstance(error, CommandError) else type(error).__name__
             return {"error": kind, "message": str(error)}
         except (KeyError, TypeError) as error:
             return {"error": "BadRequest", "message": f"the node does not understand the request ({error!r})"}
+        except Exception as error:
+            logger.exception("a control request failed")
+            return {"error": "Internal", "message": f"unexpected {type(error).__name__} in the node: {error}"}
 
     async def _status(self, request: Request) -> Any:
         return status_view(self._network, anyio.current_time() - self._started)
@@ -151,10 +164,14 @@ async def ask_at(path: Path, request: Request) -> Any:
     Raises:
         CommandError: It does not answer, or it refused.
     """
+    patience = PATIENCE + float(request.get("timeout") or 0)
     try:
-        async with await anyio.connect_unix(path) as stream:
-            await stream.send(_line(request))
-            reply = await _read_line(stream)
+        with anyio.fail_after(patience):
+            async with await anyio.connect_unix(path) as stream:
+                await stream.send(_line(request))
+                reply = await _read_line(stream)
+    except TimeoutError:
+        raise CommandError("NoAnswer", f"the node did not answer within {patience:g} s") from None
     except (OSError, anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
         raise CommandError("NoNode", "the node stopped before it answered") from None
     if "error" in reply:

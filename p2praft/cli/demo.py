@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ NETWORK = GROUP = "demo"
 KEYS = 50
 START_TIMEOUT = 30.0
 STEP_TIMEOUT = 30.0
+CATCH_UP_TIMEOUT = 20.0
 
 
 @dataclass(slots=True, eq=False)
@@ -36,6 +38,8 @@ class Node:
         peer_id: Its identity, once it is ready.
         address: Where it can be dialled.
         control: Its control socket.
+        said: The error it ended with, if it said one.
+        last_words: The end of what it wrote to standard error.
     """
 
     name: str
@@ -44,7 +48,10 @@ class Node:
     peer_id: str = ""
     address: str = ""
     control: Path = Path()
+    said: str = ""
     ready: anyio.Event = field(default_factory=anyio.Event)
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    last_words: deque[bytes] = field(default_factory=lambda: deque(maxlen=16))
 
     async def ask(self, **request: Any) -> Any:
         """Ask the node over its control socket."""
@@ -152,7 +159,9 @@ class Demo:
                     await anyio.sleep(0.05)
         view = await leader.group()
         self._say(
-            f"{leader.name} leads; {len(view['voters'])} of them vote, the others follow and stand by", event="leader"
+            f"{leader.name} leads: it puts all writes into one order; {len(view['voters'])} of {self._count} vote, "
+            "the others follow and stand by",
+            event="leader",
         )
 
         follower = next(node for node in self._nodes if node is not leader and not node.observer)
@@ -164,7 +173,8 @@ class Demo:
                 await self._write(follower, f"key-{at:03}", at)
         each = (anyio.current_time() - begin) / KEYS * 1000
         self._say(
-            f"{KEYS} writes acknowledged, {each:.1f} ms each: a majority of the voters holds every one", event="written"
+            f'{KEYS} writes acknowledged, {each:.1f} ms each: "acknowledged" means that a majority of the voters holds it',
+            event="written",
         )
         with self._bound("the reads did not succeed"):
             for node in others:
@@ -174,13 +184,14 @@ class Demo:
 
         await self._kill_leader(leader, follower, others)
 
-        self._title(f"{leader.name} starts again, with nothing but its identity")
+        kept = "its identity and its log" if self._data_dir else "nothing but its identity"
+        self._title(f"{leader.name} starts again, with {kept}")
         with self._bound("the killed node did not come back"):
             again = await self._start(folder, tasks, secret, voters, follower.address, self._index(leader))
             await self._compare_when_caught_up(again)
-        memory = "its log on disk" if self._data_dir else "no memory, as a new member"
+        how = "from its disk and the others" if self._data_dir else "from the others, as a new member"
         self._say(
-            f"{again.name} is back with {memory}, and has caught up with all {len(self._acknowledged)} writes",
+            f"{again.name} is back and has all {len(self._acknowledged)} writes, {how}",
             event="back",
         )
 
@@ -246,7 +257,7 @@ class Demo:
         name = f"node-{at + 1}"
         command = [sys.executable, "-m", "p2praft", "up", "--json", "--exit-with-parent"]
         command += ["--network", NETWORK, "--group", GROUP, "--secret-file", str(secret), "--listen", "127.0.0.1:0"]
-        command += ["--identity", str(folder / f"{name}.key"), "--expect", str(voters // 2 + 1)]
+        command += ["--expect", str(voters // 2 + 1)]  # more than half: the group can be founded only once
         observer = at >= self._count - self._observers
         if seed:
             command += ["--seed", seed]
@@ -254,6 +265,8 @@ class Demo:
             command.append("--observer")
         if self._data_dir is not None:
             command += ["--data-dir", str(self._data_dir / name)]
+        else:
+            command += ["--identity", str(folder / f"{name}.key")]
         # A session of its own: Ctrl-C is for us, we stop it. If we are killed, its standard input ends, and so does it.
         process = await anyio.open_process(
             command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
@@ -261,17 +274,18 @@ class Demo:
         node = Node(name=name, observer=observer, process=process)
         self._nodes.append(node)
         tasks.start_soon(self._listen, node)
+        tasks.start_soon(self._drain, node)
         await node.ready.wait()
         if not node.peer_id:
-            assert process.stderr is not None
-            lines = (await process.stderr.receive()).decode(errors="replace").strip() if process.stderr else ""
-            raise CommandError("Demo", f"{name} did not start: {lines or 'it said nothing'}")
+            with anyio.move_on_after(1):
+                await node.ended.wait()
+            why = b"".join(node.last_words).decode(errors="replace").strip()
+            raise CommandError("Demo", f"{name} did not start: {why or node.said or 'it said nothing'}")
         return node
 
     async def _listen(self, node: Node) -> None:
         """Take what a node says on standard output, until it ends."""
         assert node.process.stdout is not None
-        assert node.process.stderr is not None
         lines = BufferedByteReceiveStream(node.process.stdout)
         try:
             while True:
@@ -280,8 +294,19 @@ class Demo:
                     node.peer_id, node.address = event["peer_id"], event["address"]
                     node.control = Path(event["control"])
                     node.ready.set()
+                elif "error" in event:
+                    node.said = event["message"]
         except (anyio.EndOfStream, anyio.IncompleteRead, anyio.ClosedResourceError, ValueError):
             node.ready.set()
+
+    async def _drain(self, node: Node) -> None:
+        """Take what a node writes to standard error, so that it never waits for us; the end of it is kept."""
+        assert node.process.stderr is not None
+        try:
+            while True:
+                node.last_words.append(await node.process.stderr.receive(4096))
+        except (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
+            node.ended.set()
 
     async def _stop_all(self) -> None:
         nodes = [node for node in self._nodes if node.process.returncode is None]
@@ -310,20 +335,22 @@ class Demo:
                     return by_id[view["leader"]]
             await anyio.sleep(0.02)
 
+    def _missing(self, entries: dict[str, Any]) -> list[str]:
+        return [key for key, value in self._acknowledged.items() if entries.get(key) != value]
+
     def _compare(self, node: Node, entries: dict[str, Any]) -> None:
-        missing = [key for key, value in self._acknowledged.items() if entries.get(key) != value]
-        if missing:
+        if missing := self._missing(entries):
             raise CommandError(
                 "Lost", f"{node.name} misses {len(missing)} acknowledged writes: {', '.join(missing[:5])}"
             )
 
     async def _compare_when_caught_up(self, node: Node) -> None:
-        """Compare a node's own state; it may still be applying what others acknowledged."""
-        while True:
-            entries = await node.entries(weak=True)
-            if len(entries) >= len(self._acknowledged):
-                return self._compare(node, entries)
-            await anyio.sleep(0.05)
+        """Compare a node's own state; it may still be applying what others acknowledged, but not for ever."""
+        entries: dict[str, Any] = {}
+        with anyio.move_on_after(CATCH_UP_TIMEOUT):
+            while self._missing(entries := await node.entries(weak=True)):
+                await anyio.sleep(0.05)
+        self._compare(node, entries)
 
     def _index(self, node: Node) -> int:
         return int(node.name.rpartition("-")[2]) - 1

@@ -93,9 +93,13 @@ def map_list(group: str, prefix: str, weak: bool, node: str | None, as_json: boo
 
 def _as_value(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse)
     except ValueError:
         return text
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")  # though Python's parser takes NaN and Infinity
 
 
 def _as_text(value: Any) -> str:

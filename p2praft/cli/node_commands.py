@@ -6,7 +6,7 @@ import click
 
 from p2praft.cli.control import ask
 from p2praft.cli.options import checked, json_option, node_option
-from p2praft.cli.output import console, emit, execute, print_table
+from p2praft.cli.output import emit, execute, print_table
 from transport import PeerId
 
 
@@ -19,12 +19,11 @@ def status_command(node: str | None, as_json: bool) -> None:
     if as_json:
         emit(status)
         return
-    out = console()
-    out.print(f"node     {status['address']}")
-    out.print(f"network  {status['network']}, {status['peers']} other nodes, up for {status['uptime']:.0f} s")
+    print(f"node     {status['address']}")
+    print(f"network  {status['network']}, {status['peers']} other nodes, up for {status['uptime']:.0f} s")
     for group in status["groups"]:
         leader = "it leads" if group["is_leader"] else f"leader {_short(group['leader'])}"
-        out.print(
+        print(
             f"group    {group['name']}: {group['role']} in term {group['term']}, {leader}, {group['committed']} committed"
         )
 

@@ -13,6 +13,7 @@ import anyio
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from p2praft.errors import P2PRaftError
 from transport import TransportError
@@ -36,7 +37,7 @@ def emit(value: dict[str, Any]) -> None:
 
 
 def console() -> Console:
-    """Standard output for people: colour on a terminal, plain text elsewhere."""
+    """Standard output for people: colour on a terminal, plain text elsewhere. What it prints is markup: escape names."""
     return Console(highlight=False, soft_wrap=True)
 
 
@@ -46,7 +47,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     for column in columns:
         table.add_column(column, no_wrap=True)
     for row in rows:
-        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+        table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))  # Text: values are no markup
     out = console()
     if not out.is_terminal:
         out.width = 200  # a pipe has no width: do not cut what a script or a log wants whole

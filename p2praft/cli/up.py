@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import stat
 import sys
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import click
 from anyio.abc import TaskGroup
 
 from p2praft.cli.control import ControlServer
@@ -38,6 +38,7 @@ class UpOptions:
     seeds: tuple[str, ...]
     group: str | None
     secret: str | None
+    secret_file: str | None
     preference: LeadershipPreference
     expect: int
     tags: tuple[str, ...]
@@ -73,11 +74,11 @@ class Reporter:
     """Tells what happens: events as JSON on standard output, or lines for people on standard error."""
 
     def __init__(self, *, as_json: bool) -> None:
-        self._as_json = as_json
+        self.as_json = as_json
 
     def event(self, name: str, text: str, **fields: Any) -> None:
         """Something happened."""
-        if self._as_json:
+        if self.as_json:
             emit({"event": name, **fields, "text": text})
         else:
             print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
@@ -145,13 +146,15 @@ def _say_ready(network: Network, options: UpOptions, socket: Path) -> None:
             }
         )
         return
+    join = ["p2praft", "up", "--network", network.name, "--seed", str(network.address)]
+    if options.group:
+        join += ["--group", options.group]
+        join += ["--secret-file", options.secret_file] if options.secret_file else []
+        join += ["--expect", str(options.expect)] if options.expect != 1 else []  # part of the group's identity
     out = console()
     out.print(f"ready [bold]{network.address}[/bold]")
-    join = f"p2praft up --network {network.name} --seed {network.address}"
-    if options.group:
-        join += f" --group {options.group} --secret-file FILE"
     out.print("another node joins with:", style="dim")
-    out.print(f"  {join}")
+    print(f"  {shlex.join(join)}", flush=True)
 
 
 async def _report_peers(network: Network, reporter: Reporter) -> None:
@@ -165,6 +168,8 @@ async def _report_group(group: Group, reporter: Reporter, tasks: TaskGroup) -> N
     async for event in group.events():
         if event.kind in ("bond formed", "bond lost", "role"):
             continue
+        if event.kind == "refused" and not reporter.as_json:
+            continue  # the log on standard error has said so already
         peer = str(event.peer) if event.peer else None
         reporter.event(event.kind, f"group {group.name}: {event.text}", group=group.name, term=event.term, peer_id=peer)
     if group.failure is not None:
@@ -176,7 +181,9 @@ async def _report_loneliness(network: Network, reporter: Reporter) -> None:
     with anyio.move_on_after(5):
         await network.peers.when.known(1)
         return
-    why = "; ".join(network.peers.explain(seed.peer_id).replace("\n", ", ") for seed in network.seeds)
+    # What was tried repeats: each thing once, and of all seeds, for any of them would do.
+    tried = dict.fromkeys(line for seed in network.seeds for line in network.peers.explain(seed.peer_id).splitlines())
+    why = "; ".join(tried)
     reporter.event("alone", f"no seed has answered yet, still trying: {why}")
 
 
@@ -187,8 +194,3 @@ async def _wait_parent(tasks: TaskGroup) -> None:
         if not os.read(0, 4096):
             tasks.cancel_scope.cancel()
             return
-
-
-def usage(message: str) -> click.UsageError:
-    """Wrong usage: exit status 2."""
-    return click.UsageError(message)

@@ -12,14 +12,16 @@ from typing import Any, ClassVar
 
 from p2praft.collections.base import StructureError, StructureMachine
 from p2praft.groups.group import Consistency, Group
-from p2praft.groups.machine import ApplyContext, pack
+from p2praft.groups.machine import ApplyContext, pack, unpack
 
 MAX_KEY = 1024
 """Characters of a key at most."""
 MAX_VALUE = 512 * 1024
 """Bytes of one encoded value at most."""
 PAGE = 1000
-"""Entries of one page of a listing."""
+"""Entries of one page of a listing at most."""
+PAGE_BYTES = 1024 * 1024
+"""Bytes of values after which a page ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +45,13 @@ class Conflict(StructureError):
 
 
 class MapMachine(StructureMachine):
-    """The replicated state. Keys are text, values are what MessagePack knows."""
+    """The replicated state. Keys are text. Values are kept encoded: their size is then at hand, which bounds a page."""
 
     signature: ClassVar[str] = "p2praft.map/1"
 
     def __init__(self) -> None:
         super().__init__()
-        self._entries: dict[str, tuple[Any, int]] = {}
+        self._entries: dict[str, tuple[bytes, int]] = {}
         self._version = 0
         self.commands = {"set": self._set, "delete": self._delete}
         self.queries = {"get": self._get, "page": self._page, "version": lambda: self._version}
@@ -61,9 +63,9 @@ class MapMachine(StructureMachine):
         self._version, entries = snapshot
         self._entries = {key: (value, version) for key, value, version in entries}
 
-    def _set(self, ctx: ApplyContext, items: list[list[Any]], expected: int | None = None) -> list[Any]:
+    def _set(self, ctx: ApplyContext, items: list[tuple[str, bytes]], expected: int | None = None) -> list[Any]:
         if expected is not None:
-            found = self._entries.get(items[0][0], (None, 0))[1]
+            found = self._entries.get(items[0][0], (b"", 0))[1]
             if found != expected:
                 return [False, found]
         self._version += 1
@@ -82,8 +84,17 @@ class MapMachine(StructureMachine):
         return None if found is None else list(found)
 
     def _page(self, prefix: str, after: str | None) -> list[Any]:
+        """The entries behind key ``after``, and whether these were the last."""
         keys = sorted(key for key in self._entries if key.startswith(prefix) and (after is None or key > after))
-        return [[key, *self._entries[key]] for key in keys[:PAGE]]
+        page: list[list[Any]] = []
+        size = 0
+        for key in keys[:PAGE]:
+            value, version = self._entries[key]
+            page.append([key, value, version])
+            size += len(value)
+            if size >= PAGE_BYTES:
+                break
+        return [page, len(page) == len(keys)]
 
 
 class Map:
@@ -99,7 +110,7 @@ class Map:
     async def get(self, key: str, consistency: Consistency = Consistency.STRONG) -> MapEntry | None:
         """The entry of ``key``; None if there is none."""
         found = (await self._group.query(["get", _checked_key(key)], consistency)).value
-        return None if found is None else MapEntry(value=found[0], version=found[1])
+        return None if found is None else MapEntry(value=unpack(found[0]), version=found[1])
 
     async def set(self, key: str, value: Any, *, expected: int | None = None, timeout: float = 10) -> int:
         """Set ``key``; the map's new version.
@@ -114,7 +125,7 @@ class Map:
             Conflict: The entry has another version than expected.
             StructureError: The key or the value is not allowed.
         """
-        items = [[_checked_key(key), _checked_value(key, value)]]
+        items = [(_checked_key(key), _checked_value(key, value))]
         done, version = await self._group.execute(["set", items, expected], timeout=timeout)
         if not done:
             raise Conflict(f"key {key!r} is at version {version}, not {expected}; read it again", version)
@@ -124,7 +135,7 @@ class Map:
         """Set several keys at once, as one change; the map's new version."""
         if not items:
             raise StructureError("set_many needs at least one item")
-        pairs = [[_checked_key(key), _checked_value(key, value)] for key, value in items.items()]
+        pairs = [(_checked_key(key), _checked_value(key, value)) for key, value in items.items()]
         _, version = await self._group.execute(["set", pairs, None], timeout=timeout)
         return int(version)
 
@@ -141,11 +152,11 @@ class Map:
         entries: dict[str, MapEntry] = {}
         after: str | None = None
         while True:
-            page = (await self._group.query(["page", prefix, after], consistency)).value
+            page, last = (await self._group.query(["page", prefix, after], consistency)).value
             for key, value, version in page:
-                entries[key] = MapEntry(value=value, version=version)
+                entries[key] = MapEntry(value=unpack(value), version=version)
                 after = key
-            if len(page) < PAGE:
+            if last:
                 return entries
 
     async def version(self, consistency: Consistency = Consistency.STRONG) -> int:
@@ -156,14 +167,19 @@ class Map:
 def _checked_key(key: str) -> str:
     if not isinstance(key, str) or not 0 < len(key) <= MAX_KEY:
         raise StructureError(f"key {str(key)[:40]!r} is not allowed: keys are text of 1 to {MAX_KEY} characters")
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        raise StructureError(f"key {key[:40]!r} is not allowed: it is not Unicode text") from None
     return key
 
 
-def _checked_value(key: str, value: Any) -> Any:
+def _checked_value(key: str, value: Any) -> bytes:
     try:
-        size = len(pack(value))
+        data = pack(value)
+        unpack(data)  # what can be written but not read, such as a map whose keys are lists, is refused here
     except (TypeError, ValueError, OverflowError) as error:
         raise StructureError(f"the value of {key!r} cannot be stored: {error}") from None
-    if size > MAX_VALUE:
-        raise StructureError(f"the value of {key!r} has {size} bytes encoded; at most {MAX_VALUE}")
-    return value
+    if len(data) > MAX_VALUE:
+        raise StructureError(f"the value of {key!r} has {len(data)} bytes encoded; at most {MAX_VALUE}")
+    return data
