@@ -1,0 +1,38 @@
+"""The same shell over real sockets."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import anyio
+import pytest
+
+from discovery import Discovery
+from tests.discovery.support import key, peer
+from transport import HostPort, PeerAddr, QuicTransport
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_nodes_on_loopback_find_each_other_and_see_one_leave() -> None:
+    with anyio.fail_after(20):
+        async with AsyncExitStack() as stack:
+            nodes: list[Discovery] = []
+            seeds: list[PeerAddr] = []
+            for number in range(4):
+                binding = QuicTransport().bind(key(number), listen=HostPort("127.0.0.1", 0))
+                endpoint = await stack.enter_async_context(binding)
+                seeds = seeds or [endpoint.address]
+                node = Discovery(endpoint, key(number), network="factory", seeds=seeds)
+                nodes.append(await stack.enter_async_context(node))
+            for node in nodes:
+                await node.peers.when.known(3)
+            events = nodes[0].peers.events()
+            binding = QuicTransport().bind(key(9), listen=HostPort("127.0.0.1", 0))
+            async with binding as endpoint, Discovery(endpoint, key(9), network="factory", seeds=seeds) as guest:
+                await guest.peers.when.known(4)
+                while (await anext(events)).peer.peer_id != peer(9):
+                    pass
+            while (event := await anext(events)).kind != "left":
+                pass
+            assert event.peer.peer_id == peer(9)
