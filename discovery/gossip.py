@@ -12,8 +12,7 @@ stops there. Now and then the catalog is compared with a random neighbour's, by 
 *Failure.* A neighbour whose link broke is suspected, and the suspicion spreads. Whoever hears of being suspected answers
 with a newer entry; who does not is lost after a time that grows with log n (SWIM: Das, Gupta and Motivala, 2002). A node that finds
 that its own clock jumped, because it was stopped or starved, gives everybody as much more time (Lifeguard: Dadgar,
-Phillips and Currey, 2018). Where the network was cut, somebody may be gone whose neighbours are all gone with it; so after a
-loss, for a while, each node dials others at random: who cannot be dialled is suspected too.
+Phillips and Currey, 2018).
 
 *Looking around.* Who watched a lost peer may have watched others that nobody watches now: when half the network vanishes at
 once, some of it has no link into the other half. So each loss makes every node dial a few strangers.
@@ -77,8 +76,6 @@ VIEW_FULL = "the view is full"
 OTHER_NETWORK = "this node is in another network"
 
 
-PROBING = 30.0
-"""Seconds after a loss for which others than the neighbours are dialled too."""
 FIRST_BACKOFF = 0.25
 """Seconds before a peer that could not be dialled is tried again, at first."""
 
@@ -149,7 +146,6 @@ class Gossip:
         self._looks = 0
         self._looking_at: set[PeerId] = set()
         self._next_look = now + rng.uniform(0.5, 1.5) * 100 * LOOK_INTERVAL
-        self._next_probe = self._probe_until = now
         self._last_tick = now
         self._left = False
         self.own = SignedEntry.sign(
@@ -175,7 +171,6 @@ class Gossip:
         for record in self.catalog:
             if record.status is Status.SUSPECT and now >= record.deadline:
                 self.catalog.set_status(record, Status.LOST, now)
-                self._probe_until = now + PROBING
                 self._emit("lost", record, "suspected, and did not answer in time")
                 self._looks = min(self._looks + LOOKS_PER_LOSS, MAX_LOOKS)
                 self._next_look = min(self._next_look, now + self._rng.uniform(0, 2) * LOOK_INTERVAL)
@@ -487,15 +482,19 @@ class Gossip:
         return peer not in self.neighbours and peer not in self._dialling and (pause is None or now >= pause.until)
 
     def _neighbour_to_dial(self, now: float) -> PeerAddr | None:
-        if len(self.neighbours) + len(self._dialling) >= self.view_size:
-            return None
-        return self._spare(now)
+        # Dials to lost peers hang for long, and must not keep a node from the living.
+        awaited = sum(record.status is Status.ALIVE for record in map(self.catalog.get, self._dialling) if record)
+        return None if len(self.neighbours) + awaited >= self.view_size else self._spare(now)
 
     def _stranger_to_dial(self, now: float) -> PeerAddr | None:
-        if not self._next_probe <= now < self._probe_until:
+        if now < self._next_look:
             return None
-        self._next_probe = now + self._rng.uniform(1.0, 3.0)
-        return self._spare(now)
+        self._looks = max(0, self._looks - 1)
+        self._next_look = now + self._rng.uniform(0.5, 1.5) * LOOK_INTERVAL * (1 if self._looks else 100)
+        address = self._spare(now)
+        if address is not None:
+            self._looking_at.add(address.peer_id)
+        return address
 
     def _spare(self, now: float) -> PeerAddr | None:
         """A living peer that is no neighbour, at random."""

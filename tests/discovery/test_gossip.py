@@ -9,7 +9,7 @@ import pytest
 
 from discovery import DiscoveryConfig, NetworkId, Version
 from discovery.catalog import Status, bucket_of
-from discovery.gossip import OTHER_NETWORK, VIEW_FULL, Dial, Effect, Emit, Gossip, Send, Unlink
+from discovery.gossip import LOOKS_PER_LOSS, OTHER_NETWORK, VIEW_FULL, Dial, Effect, Emit, Gossip, Send, Unlink
 from discovery.messages import Digest, Line, Lost, News, Summary, Suspicion
 from tests.discovery.support import address, engine, entry, key, linked, peer, sent
 from transport import PeerId
@@ -314,6 +314,54 @@ class TestView:
         gossip = engine(0)
         assert gossip.view_size == 6
         assert gossip.view_size <= DiscoveryConfig().max_neighbours
+
+
+class TestLookingAround:
+    """Who watched the lost may have watched others, whom nobody watches now."""
+
+    @staticmethod
+    def crowd() -> Gossip:
+        """An engine with neighbours enough, that knows twenty strangers."""
+        gossip = linked(0, *range(1, 9))
+        gossip.receive(peer(1), News(entries=tuple(entry(number) for number in range(20, 40))), 0.0)
+        gossip.take_effects()
+        assert len(gossip.neighbours) > gossip.view_size
+        return gossip
+
+    @staticmethod
+    def strangers_dialled(gossip: Gossip, start: float, end: float) -> list[int]:
+        found = []
+        for step in range(int(start * 10), int(end * 10)):
+            gossip.tick(step / 10)
+            for who in dials(gossip.take_effects()):
+                found += [number for number in range(20, 40) if peer(number) == who]
+                gossip.dial_failed(who, step / 10)
+        return found
+
+    def test_without_a_loss_strangers_are_left_alone(self) -> None:
+        assert self.strangers_dialled(self.crowd(), 0.0, 20.0) == []
+
+    def test_a_loss_makes_a_node_look_at_a_few(self) -> None:
+        gossip = self.crowd()
+        gossip.link_down(peer(1), 0.0, reason="broken", orderly=False)
+        assert self.strangers_dialled(gossip, 0.0, 3.5) == [], "it is only suspected"
+        assert 1 <= len(self.strangers_dialled(gossip, 3.5, 20.0)) <= LOOKS_PER_LOSS + 1
+        assert status(gossip, 1) is Status.LOST
+
+    def test_who_was_only_looked_at_does_not_stay(self) -> None:
+        gossip = self.crowd()
+        gossip.link_down(peer(1), 0.0, reason="broken", orderly=False)
+        now, wanted = 0.0, [peer(1)]
+        while wanted in ([], [peer(1)]):
+            now += 0.1
+            assert now < 20
+            gossip.tick(now)
+            wanted = dials(gossip.take_effects())
+        number = next(number for number in range(20, 40) if peer(number) == wanted[0])
+        assert gossip.link_up(peer(number), entry(number), now) is None
+        assert gossip.take_effects()[-1] == Unlink(peer(number), VIEW_FULL)
+        assert peer(number) not in gossip.neighbours
+        assert status(gossip, number) is Status.ALIVE
 
 
 class TestLies:
