@@ -33,7 +33,7 @@ def map_get(group: str, key: str, weak: bool, node: str | None, as_json: bool) -
         print(_as_text(entry["value"]))
 
 
-@map_group.command("set")
+@map_group.command("set", context_settings={"ignore_unknown_options": True})  # values such as -5
 @click.argument("group")
 @click.argument("key")
 @click.argument("value")
