@@ -36,3 +36,24 @@ async def test_nodes_on_loopback_find_each_other_and_see_one_leave() -> None:
             while (event := await anext(events)).kind != "left":
                 pass
             assert event.peer.peer_id == peer(9)
+
+
+async def test_all_dialling_all_at_once_suspects_nobody() -> None:
+    """Two connections between the same two nodes are made, and one given up: that is no failure."""
+    with anyio.fail_after(20):
+        async with AsyncExitStack() as endpoints_up:
+            endpoints = [
+                await endpoints_up.enter_async_context(QuicTransport().bind(key(n), listen=HostPort("127.0.0.1", 0)))
+                for n in range(5)
+            ]
+            seeds = [endpoint.address for endpoint in endpoints]
+            nodes = [Discovery(end, key(n), network="factory", seeds=seeds) for n, end in enumerate(endpoints)]
+            feeds = [node.peers.events() for node in nodes]
+            async with AsyncExitStack() as nodes_up:
+                for node in nodes:
+                    await nodes_up.enter_async_context(node)
+                for node in nodes:
+                    await node.peers.when.known(4)
+                await anyio.sleep(0.5)  # real time: what would go wrong comes right after
+            for feed in feeds:
+                assert {event.kind async for event in feed} <= {"joined", "updated", "left"}
