@@ -266,9 +266,10 @@ class QuicEndpoint(Endpoint):
         standing = self._live.get(peer.peer_id)
         if standing is not None and standing.ended is None:
             same_process = standing.instance == peer.instance
-            simultaneous = same_process and standing.dialled != peer.dialled
+            age = anyio.current_time() - (standing.proven_at or 0.0)
+            simultaneous = same_process and standing.dialled != peer.dialled and age < self._config.handshake_timeout
             # Dialled by the lower PeerId stays, if both dialled at once. A peer that restarted, or lost its end,
-            # dials again: then the newer one stays.
+            # dials again later: then the newer one stays.
             if simultaneous and standing.dialled == (self.peer_id < peer.peer_id):
                 peer.close(DUPLICATE, code=CODE_DUPLICATE)
                 return
