@@ -90,7 +90,7 @@ class Discovery:
         )
         self._name = network
         self._links: dict[PeerId, Link] = {}
-        self._attempts: dict[PeerId, deque[str]] = {}
+        self._attempts: dict[PeerId, deque[tuple[str, int]]] = {}
         self._inbox: deque[Callable[[float], None]] = deque()
         self._woken = anyio.Event()
         self._owned = owned_tasks()
@@ -144,7 +144,8 @@ class Discovery:
             lines.append("it is a neighbour for gossip")
         if peer_id in self._endpoint.connections:
             lines.append("it is connected")
-        lines.extend(self._attempts.get(peer_id, ()))
+        for text, times in self._attempts.get(peer_id, ()):
+            lines.append(f"it {text}" + (f" ({times} times)" if times > 1 else ""))
         return "\n".join(lines)
 
     # --- the engine's turn
@@ -276,7 +277,10 @@ class Discovery:
     def _note(self, peer: PeerId, text: str) -> None:
         if peer not in self._attempts and len(self._attempts) >= 1024:
             self._attempts.pop(next(iter(self._attempts)))
-        self._attempts.setdefault(peer, deque(maxlen=8)).append(f"it {text}")
+        notes = self._attempts.setdefault(peer, deque(maxlen=8))
+        # What happens again and again must not push out how it began.
+        times = notes.pop()[1] + 1 if notes and notes[-1][0] == text else 1
+        notes.append((text, times))
 
     def _rtt(self, peer: PeerId) -> float | None:
         connection = self._endpoint.connections.get(peer)

@@ -190,11 +190,16 @@ async def test_starting_waits_for_nobody() -> None:
 async def test_a_crash_is_suspected_then_lost() -> None:
     async with lab(5, patience=120) as built:
         kinds = built.nodes[1].peers.events()
+        await anyio.sleep(2)  # for all to be neighbours
         built.net.crash("host4")
         with anyio.fail_after(20):
             assert [(await anext(kinds)).kind for _ in range(2)] == ["suspect", "lost"]
         assert peer(4) not in built.nodes[1].peers
         assert built.nodes[1].peers.get(peer(4)) is not None
+        await anyio.sleep(30)
+        said = built.nodes[1].explain(peer(4))
+        for words in ("is lost", "at host4:7001", "was unlinked: idle timeout", "could not be linked"):
+            assert words in said
 
 
 @virtual
@@ -205,6 +210,25 @@ async def test_a_broken_link_alone_loses_nobody() -> None:
         for node in built.nodes.values():
             assert all(p.status == "alive" for p in node.peers)
             assert len(node.peers) == 4
+
+
+@virtual
+async def test_links_that_break_again_and_again_are_made_anew() -> None:
+    """Whatever the moment at which a link ends, what the engine holds for a neighbour has a link."""
+    dice = random.Random(5)
+    async with lab(2, patience=300) as built:
+        for round_ in range(40):
+            for _ in range(dice.randint(1, 3)):
+                built.net.break_links("host0", "host1")
+                await anyio.sleep(dice.choice((0, 0.001, 0.002, 0.003, 0.01, 0.11)))
+            await anyio.sleep(1.0)
+            group = bytes([round_]) * 16
+            built.nodes[0].set_groups([group])
+            await anyio.sleep(0.2)
+            info = built.nodes[1].peers.get(peer(0))
+            assert info is not None
+            assert (info.status, info.groups) == ("alive", {group})
+            assert "neighbour for gossip" in built.nodes[1].explain(peer(0))
 
 
 @virtual
