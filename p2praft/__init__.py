@@ -51,11 +51,12 @@ from p2praft.errors import (  # noqa: E402
     P2PRaftError,
     StorageError,
 )
+from p2praft.groups.binder import Validator  # noqa: E402
 from p2praft.groups.events import GroupEvent  # noqa: E402
 from p2praft.groups.group import BondInfo, Consistency, Group, QueryResult  # noqa: E402
 from p2praft.groups.key import GroupId, GroupKey  # noqa: E402
 from p2praft.groups.machine import ApplyContext, StateMachine  # noqa: E402
-from p2praft.network import Network, Validator  # noqa: E402
+from p2praft.network import Network  # noqa: E402
 from p2praft.raft.messages import Cursor, Vote  # noqa: E402
 from p2praft.raft.role import Role  # noqa: E402
 from transport import HostPort, PeerAddr, PeerId, QuicConfig, SecretKey  # noqa: E402

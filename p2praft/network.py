@@ -16,10 +16,10 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
-from discovery import Discovery, NetworkId, PeerInfo, Peers
+from discovery import Discovery, NetworkId, Peers
 from p2praft.config import ConsensusConfig, LeadershipPreference, NetworkConfig
 from p2praft.errors import ConfigError, GroupClosed
-from p2praft.groups.binder import Binder
+from p2praft.groups.binder import Binder, Validator
 from p2praft.groups.bond import BOND, Membership, accept_bond
 from p2praft.groups.group import Group
 from p2praft.groups.key import GroupId, GroupKey
@@ -32,20 +32,6 @@ from transport.tasks import owned_tasks
 logger = logging.getLogger("p2praft")
 
 
-class Validator:
-    """Says which peers may be members beside holding the key. Part of the GroupId by its signature.
-
-    Attributes:
-        signature: Names the rule and its version.
-    """
-
-    signature: str = ""
-
-    def allows(self, peer: PeerInfo) -> bool:
-        """Whether the peer may bond."""
-        raise NotImplementedError
-
-
 @dataclass(slots=True, eq=False)
 class _Member:
     """One group that runs on this node, shared by all handles of it."""
@@ -56,7 +42,6 @@ class _Member:
     membership: Membership
     machine: StateMachine
     preference: LeadershipPreference
-    validators: Sequence[Validator]
     tasks: TaskGroup
     handles: int = 0
 
@@ -255,7 +240,7 @@ class Network:
             rng=random.Random(self._rng.getrandbits(64)),
         )
         membership = Membership(handle.group_id, handle.key, worker.me)
-        binder = Binder(worker, membership, endpoint, self._discovery, self._rng)
+        binder = Binder(worker, membership, endpoint, self._discovery, self._rng, handle.validators)
         member = _Member(
             group=Group(handle.group_id, worker),
             worker=worker,
@@ -263,7 +248,6 @@ class Network:
             membership=membership,
             machine=handle.machine,
             preference=handle.preference,
-            validators=handle.validators,
             tasks=tasks,
             handles=1,
         )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
 
 import anyio
 from anyio.abc import TaskGroup
 
-from discovery import Discovery
+from discovery import Discovery, PeerInfo
 from p2praft.groups.bond import DUPLICATE, REFUSED, Bond, Membership, open_bond
 from p2praft.groups.events import GroupEvent
 from p2praft.groups.worker import Worker
@@ -29,6 +30,20 @@ REFUSED_RETRY = 30.0
 """Seconds before a peer that refused us is asked again."""
 
 
+class Validator:
+    """Says which peers may be members beside holding the key. Part of the GroupId by its signature.
+
+    Attributes:
+        signature: Names the rule and its version: members with other rules never meet.
+    """
+
+    signature: str = ""
+
+    def allows(self, peer: PeerInfo) -> bool:
+        """Whether the peer may bond."""
+        raise NotImplementedError
+
+
 class Binder:
     """Keeps one group's bonds.
 
@@ -38,16 +53,24 @@ class Binder:
         endpoint: Dials.
         discovery: Knows who is out there.
         rng: Spreads retries.
+        validators: Who may be a member beside holding the key.
     """
 
     def __init__(
-        self, worker: Worker, membership: Membership, endpoint: Endpoint, discovery: Discovery, rng: random.Random
+        self,
+        worker: Worker,
+        membership: Membership,
+        endpoint: Endpoint,
+        discovery: Discovery,
+        rng: random.Random,
+        validators: Sequence[Validator] = (),
     ) -> None:
         self._worker = worker
         self._own = membership
         self._endpoint = endpoint
         self._discovery = discovery
         self._rng = rng
+        self._validators = validators
         self._attempts: dict[PeerId, float] = {}
         self._not_before: dict[PeerId, float] = {}
         self._delay: dict[PeerId, float] = {}
@@ -64,6 +87,9 @@ class Binder:
     async def hold(self, bond: Bond) -> None:
         """Give a proven bond to the worker and read it until it breaks; close it if the one that stands is kept."""
         peer_id = bond.member.peer_id
+        if not self._allowed(peer_id):
+            bond.link.close(REFUSED)
+            return
         if not self._worker.add_bond(bond):
             bond.link.close(DUPLICATE)
             return
@@ -72,6 +98,13 @@ class Binder:
         self._refused.discard(peer_id)
         self._attempts.pop(peer_id, None)
         await self._worker.read_bond(bond)
+
+    def _allowed(self, peer_id: PeerId) -> bool:
+        """Whether every validator lets the peer in; one that is not in the catalog yet comes again."""
+        if not self._validators:
+            return True
+        peer = self._discovery.peers.get(peer_id)
+        return peer is not None and all(validator.allows(peer) for validator in self._validators)
 
     def _look(self, tasks: TaskGroup) -> None:
         now = anyio.current_time()

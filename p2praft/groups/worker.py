@@ -138,6 +138,11 @@ class Worker:
                 self._turn(anyio.current_time())
             except P2PRaftError as error:
                 self._fail(error)
+            except (
+                Exception
+            ) as error:  # a bug of ours, or of the state machine's snapshot: the node's other groups go on
+                logger.exception("group %s fails on this node", self.name)
+                self._fail(P2PRaftError(f"group {self.name!r} stopped on this node: {type(error).__name__}: {error}"))
 
     def _turn(self, now: float) -> None:
         for _ in range(len(self._inbox)):

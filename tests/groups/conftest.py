@@ -10,7 +10,16 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from p2praft import ApplyContext, ConsensusConfig, Group, GroupKey, LeadershipPreference, Network, StateMachine
+from p2praft import (
+    ApplyContext,
+    ConsensusConfig,
+    Group,
+    GroupKey,
+    LeadershipPreference,
+    Network,
+    StateMachine,
+    Validator,
+)
 from transport import MemoryNetwork
 from transport.tasks import owned_tasks
 
@@ -61,6 +70,7 @@ class Lab:
     config: ConsensusConfig
     tasks: TaskGroup
     nodes: list[Node] = field(default_factory=list)
+    validators: tuple[Validator, ...] = ()
 
     async def start(
         self,
@@ -69,9 +79,10 @@ class Lab:
         preference: LeadershipPreference = LeadershipPreference.NORMAL,
         key: GroupKey | str = KEY,
         name: str = "lab",
+        tags: tuple[str, ...] = (),
     ) -> Node:
         """Start a node; its seeds are all nodes before it."""
-        node: Node = await self.tasks.start(self._run, host, preference, key, name)
+        node: Node = await self.tasks.start(self._run, host, preference, key, name, tags)
         self.nodes.append(node)
         return node
 
@@ -81,13 +92,22 @@ class Lab:
         preference: LeadershipPreference,
         key: GroupKey | str,
         name: str,
+        tags: tuple[str, ...],
         *,
         task_status: TaskStatus[Node],
     ) -> None:
         seeds = [node.network.address for node in self.nodes]
         machine = Counter()
-        async with Network(name, listen=f"{host}:0", seeds=seeds, transport=self.net.transport(host)) as network:
-            handle = network.group("line", secret=key, machine=machine, consensus=self.config, preference=preference)
+        transport = self.net.transport(host)
+        async with Network(name, listen=f"{host}:0", seeds=seeds, tags=tags, transport=transport) as network:
+            handle = network.group(
+                "line",
+                secret=key,
+                machine=machine,
+                consensus=self.config,
+                preference=preference,
+                validators=self.validators,
+            )
             async with handle as group:
                 node = Node(host, network, group, machine)
                 task_status.started(node)

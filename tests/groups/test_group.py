@@ -20,6 +20,9 @@ from p2praft import (
     NotAuthorized,
     Offline,
     OutcomeUnknown,
+    P2PRaftError,
+    PeerInfo,
+    Validator,
 )
 from tests.groups.conftest import Counter, lab
 from transport import MemoryNetwork
@@ -269,6 +272,44 @@ async def test_a_wrong_secret_is_refused_and_the_node_says_so() -> None:
         assert "refused us" in refused[0].text
         assert stranger.network.peer_id not in it.nodes[0].group.bonds
         assert await it.nodes[0].group.execute(1) == 1
+
+
+class Certified(Validator):
+    """Lets in who says it is certified."""
+
+    signature = "certified/1"
+
+    def allows(self, peer: PeerInfo) -> bool:
+        return "certified" in peer.tags
+
+
+async def test_a_validator_keeps_out_whom_it_does_not_allow() -> None:
+    async with lab(0, expect=1) as it:
+        it.validators = (Certified(),)
+        first = await it.start("first", tags=("certified",))
+        second = await it.start("second", tags=("certified",))
+        stranger = await it.start("stranger")
+        with anyio.fail_after(30):
+            while second.network.peer_id not in first.group.voters:
+                await anyio.sleep(0.1)
+        await anyio.sleep(10)
+        assert stranger.network.peer_id not in {*first.group.bonds, *second.group.bonds}
+
+
+async def test_a_bug_in_one_group_does_not_end_the_node(caplog: pytest.LogCaptureFixture) -> None:
+    net = MemoryNetwork()
+    async with Network("n", listen="a:0", transport=net.transport("a")) as network:
+        async with (
+            network.group("bad", secret=GroupKey(b"k" * 32), machine=Counter()) as bad,
+            network.group("good", secret=GroupKey(b"k" * 32), machine=Counter()) as good,
+        ):
+            await bad.when.online()
+            await good.when.online()
+            bad._worker.applier.sessions = None  # type: ignore[assignment]
+            with pytest.raises(P2PRaftError, match="'bad' stopped on this node: AttributeError"):
+                await bad.execute(1)
+            assert await good.execute(1) == 1
+        assert "group bad fails on this node" in caplog.text
 
 
 async def test_another_network_is_not_joined() -> None:
