@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+SEEDS  ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format soak mutants bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +33,12 @@ check: $(STAMP) ## formatting, lint, strict types
 format: $(STAMP) ## rewrite the code in the project's format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+soak: $(STAMP) ## simulate SEEDS=1000 whole clusters, on all cores
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+mutants: $(STAMP) ## weaken one rule of the engine at a time: the tests must notice
+	@$(BIN)/python -m tests.mutants
 
 bench: $(STAMP) ## measure commits, latency and fail-over on this machine
 	@$(BIN)/python -m benchmarks

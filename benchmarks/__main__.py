@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="fewer or more commands")
     parser.add_argument("--trials", type=int, default=10, help="fail-overs")
     options = parser.parse_args()
-    print("three processes on this machine, default settings but expect=2; one command of 1 byte each")
+    print("three processes on this machine, default settings; one command of 1 byte each")
     print("                     one at a time        window    window    strong read")
     print("storage  through    p50 ms  p99 ms  per s   256 per s 20000 per s  p50 ms")
     measure("memory", None, options.scale)

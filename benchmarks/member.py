@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from p2praft import ApplyContext, ConsensusConfig, Group, GroupKey, Network, StateMachine
+from p2praft import ApplyContext, Group, GroupKey, Network, StateMachine
 
 
 class Counter(StateMachine):
@@ -87,9 +87,8 @@ async def main() -> None:
     parser.add_argument("--seed", action="append", default=[])
     parser.add_argument("--data-dir")
     options = parser.parse_args()
-    config = ConsensusConfig(expect=2)
     async with Network("benchmark", listen="127.0.0.1:0", seeds=options.seed, data_dir=options.data_dir) as network:
-        handle = network.group("benchmark", secret=GroupKey(b"b" * 32), machine=Counter(), consensus=config)
+        handle = network.group("benchmark", secret=GroupKey(b"b" * 32), machine=Counter())
         async with handle as group:
             say({"address": str(network.address), "peer_id": str(network.peer_id)})
             buffer = b""
