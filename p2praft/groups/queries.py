@@ -60,7 +60,8 @@ class Queries:
             return None
         self._request += 1
         self._asked[self._request], self._new = self._new, []
-        self.resend_at = min(self.resend_at, now + self._forward_timeout)
+        if self.resend_at <= now or self.resend_at == float("inf"):
+            self.resend_at = now + self._forward_timeout
         return self._request
 
     def on_answer(self, request: int, index: Index, now: float, *, retry_delay: float) -> None:
