@@ -2,7 +2,7 @@
 
 from discovery.config import DiscoveryConfig
 from discovery.entry import Entry, NetworkId, SignedEntry, Version
-from discovery.errors import DiscoveryError, EntryError
+from discovery.errors import DiscoveryError
 from discovery.peers import PeerEvent, PeerInfo, Peers
 from discovery.service import Discovery
 
@@ -13,7 +13,6 @@ __all__ = [
     "DiscoveryConfig",
     "DiscoveryError",
     "Entry",
-    "EntryError",
     "NetworkId",
     "PeerEvent",
     "PeerInfo",

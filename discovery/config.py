@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from transport.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveryConfig:
@@ -34,4 +36,4 @@ class DiscoveryConfig:
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if not low <= value <= high:
-                raise ValueError(f"{name}={value!r} is not allowed: choose from {low:g} to {high:g}")
+                raise ConfigError(f"{name}={value!r} is not allowed: choose from {low:g} to {high:g}")

@@ -1,17 +1,15 @@
-"""What can go wrong in finding peers, as one tree.
+"""What can go wrong in finding peers.
 
 ::
 
-    DiscoveryError
-    └── EntryError      an entry that its owner did not sign, or that makes no sense
+    P2PRaftError            of the whole distribution
+    └── DiscoveryError      the network was left while somebody waited for peers
 """
 
 from __future__ import annotations
 
+from transport.errors import P2PRaftError
 
-class DiscoveryError(Exception):
+
+class DiscoveryError(P2PRaftError):
     """Root of this package's errors."""
-
-
-class EntryError(DiscoveryError):
-    """An entry is not what its owner signed."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import anyio
 
 from discovery.catalog import Catalog, Record, Status
+from discovery.errors import DiscoveryError
 from transport import HostPort, PeerId
 from transport.feed import Feed
 
@@ -65,6 +66,7 @@ class Peers:
         self._explain = explain
         self._feed: Feed[PeerEvent] = Feed(4096)
         self._changed = anyio.Event()
+        self.closed = False
         self.when = When(self)
 
     def __len__(self) -> int:
@@ -101,6 +103,7 @@ class Peers:
 
     def close(self) -> None:
         """No more will come."""
+        self.closed = True
         self._feed.close()
         self.wake()
 
@@ -137,6 +140,14 @@ class When:
         self._peers = peers
 
     async def known(self, count: int) -> None:
-        """Wait until at least ``count`` other nodes are known."""
+        """Wait until at least ``count`` other nodes are known.
+
+        Raises:
+            DiscoveryError: The network was left first.
+        """
         while len(self._peers) < count:
+            if self._peers.closed:
+                raise DiscoveryError(
+                    f"the network was left while {len(self._peers)} of {count} awaited peers were known"
+                )
             await self._peers.wait_change()

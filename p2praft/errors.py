@@ -15,8 +15,8 @@
     ├── OutcomeUnknown     sent, but the timeout passed first; retrying the same call is safe
     └── CommandFailed      the state machine refused the command, alike on every member
 
-``AddressError``, ``KeyFileError`` and ``BindError`` are raised by the ``transport`` package, which knows
-nothing of this one; they are members of this tree as far as ``except`` is concerned.
+Those of the ``transport`` package (``AddressError``, ``KeyFileError``, ``BindError`` and what stands in
+``transport/errors.py``) and of ``discovery`` derive from the same root.
 """
 
 from __future__ import annotations
@@ -24,15 +24,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from transport.errors import AddressError, BindError, KeyFileError, TransportError
-
-
-class P2PRaftError(Exception):
-    """Root of every error that p2praft raises on purpose."""
-
-
-class ConfigError(P2PRaftError, ValueError):
-    """A setting is outside its allowed range; the message names the field and the range."""
+from transport.errors import AddressError, BindError, ConfigError, KeyFileError, P2PRaftError, TransportError
 
 
 class StorageError(P2PRaftError):

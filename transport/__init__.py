@@ -5,10 +5,12 @@ from transport.endpoint import QuicConfig, QuicTransport
 from transport.errors import (
     AddressError,
     BindError,
+    ConfigError,
     DialError,
     KeyFileError,
     LinkClosed,
     LinkFull,
+    P2PRaftError,
     ProofFailed,
     TransportError,
     Unreachable,
@@ -26,6 +28,7 @@ P2PRAFT_PACKAGE = True
 __all__ = [
     "AddressError",
     "BindError",
+    "ConfigError",
     "Connection",
     "ConnectionEvent",
     "DialError",
@@ -37,6 +40,7 @@ __all__ = [
     "LinkClosed",
     "LinkFull",
     "MemoryNetwork",
+    "P2PRaftError",
     "PeerAddr",
     "PeerId",
     "ProofFailed",

@@ -39,6 +39,7 @@ from transport import routes
 from transport.address import HostPort, PeerAddr
 from transport.errors import (
     BindError,
+    ConfigError,
     DialError,
     ProofFailed,
     TransportError,
@@ -93,11 +94,11 @@ class QuicConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.keepalive < self.idle_timeout <= 600:
-            raise ValueError("keepalive must be above 0 and below idle_timeout, which is at most 600 seconds")
+            raise ConfigError("keepalive must be above 0 and below idle_timeout, which is at most 600 seconds")
         if not 0.1 <= self.handshake_timeout <= 60:
-            raise ValueError("handshake_timeout must be 0.1 to 60 seconds")
+            raise ConfigError("handshake_timeout must be 0.1 to 60 seconds")
         if self.datagram_size is not None and not routes.SMALLEST <= self.datagram_size <= routes.LARGEST:
-            raise ValueError(f"datagram_size must be {routes.SMALLEST} to {routes.LARGEST} bytes")
+            raise ConfigError(f"datagram_size must be {routes.SMALLEST} to {routes.LARGEST} bytes")
 
 
 class QuicTransport(Transport):

@@ -2,25 +2,35 @@
 
 ::
 
-    TransportError
-    ├── AddressError        text that is no address, peer id or host:port
-    ├── KeyFileError        an identity file that is missing, garbage, or readable by others
-    ├── BindError           the socket cannot be bound
-    ├── DialError           a peer cannot be reached
-    │   ├── Unreachable     nothing answers there
-    │   ├── WrongIdentity   somebody else answers there
-    │   ├── ProofFailed     the peer did not prove who it is
-    │   └── VersionMismatch the peer speaks another version
-    ├── LinkClosed          the link ended; says why
-    ├── LinkFull            the peer reads too slowly; nothing was sent
-    └── WireError           bytes from outside that are not what they should be
+    P2PRaftError                of the whole distribution; p2praft/errors.py shows the rest of the tree
+    ├── ConfigError             a setting is nonsense
+    └── TransportError
+        ├── AddressError        text that is no address, peer id or host:port
+        ├── KeyFileError        an identity file that is missing, garbage, or readable by others
+        ├── BindError           the socket cannot be bound
+        ├── DialError           a peer cannot be reached
+        │   ├── Unreachable     nothing answers there
+        │   ├── WrongIdentity   somebody else answers there
+        │   ├── ProofFailed     the peer did not prove who it is
+        │   └── VersionMismatch the peer speaks another version
+        ├── LinkClosed          the link ended; says why
+        ├── LinkFull            the peer reads too slowly; nothing was sent
+        └── WireError           bytes from outside that are not what they should be
 """
 
 from __future__ import annotations
 
 
-class TransportError(Exception):
-    """Root of this package's errors."""
+class P2PRaftError(Exception):
+    """Root of every error that the distribution raises on purpose, this package's and those above it."""
+
+
+class ConfigError(P2PRaftError, ValueError):
+    """A setting is outside its allowed range; the message names the field and the range."""
+
+
+class TransportError(P2PRaftError):
+    """Root of this package's own errors."""
 
 
 class AddressError(TransportError, ValueError):
