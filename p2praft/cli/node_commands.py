@@ -20,7 +20,8 @@ def status_command(node: str | None, as_json: bool) -> None:
         emit(status)
         return
     print(f"node     {status['address']}")
-    print(f"network  {status['network']}, {status['peers']} other nodes, up for {status['uptime']:.0f} s")
+    others = "1 other node" if status["peers"] == 1 else f"{status['peers']} other nodes"
+    print(f"network  {status['network']}, {others}, up for {status['uptime']:.0f} s")
     for group in status["groups"]:
         leader = "it leads" if group["is_leader"] else f"leader {_short(group['leader'])}"
         print(

@@ -149,7 +149,7 @@ def _say_ready(network: Network, options: UpOptions, socket: Path) -> None:
     join = ["p2praft", "up", "--network", network.name, "--seed", str(network.address)]
     if options.group:
         join += ["--group", options.group]
-        join += ["--secret-file", options.secret_file] if options.secret_file else []
+        join += ["--secret-file", os.path.abspath(options.secret_file)] if options.secret_file else []
         join += ["--expect", str(options.expect)] if options.expect != 1 else []  # part of the group's identity
     out = console()
     out.print(f"ready [bold]{network.address}[/bold]")

@@ -138,9 +138,8 @@ def test_the_demo_is_readable_when_piped(hosts: Hosts) -> None:
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_demo_leaves_no_process_behind(hosts: Hosts, stop: signal.Signals) -> None:
-    demo = subprocess.Popen(
-        [*COMMAND, "demo", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, **hosts.env}
-    )
+    env = {**os.environ, **hosts.env, "TMPDIR": str(hosts.folder)}  # killed, it cannot tidy up its folder
+    demo = subprocess.Popen([*COMMAND, "demo", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env)
     assert demo.stdout is not None
     peers: list[str] = []
     for line in demo.stdout:
