@@ -90,6 +90,7 @@ class Discovery:
         )
         self._name = network
         self._links: dict[PeerId, Link] = {}
+        self._strangers: set[PeerId] = set()
         self._attempts: dict[PeerId, deque[tuple[str, int]]] = {}
         self._inbox: deque[Callable[[float], None]] = deque()
         self._woken = anyio.Event()
@@ -238,7 +239,8 @@ class Discovery:
         problem = self._gossip.link_up(peer, hello.entry, anyio.current_time())
         if problem is not None:
             self._note(peer, f"is not wanted as a neighbour: {problem}")
-            if problem == OTHER_NETWORK:
+            if problem == OTHER_NETWORK and len(self._strangers) < 1024 and peer not in self._strangers:
+                self._strangers.add(peer)  # once is enough to act on
                 logger.warning(
                     "%s is not in network %r: check the network's name on both sides", peer.short, self._name
                 )

@@ -106,7 +106,13 @@ class ControlServer:
 
     async def _transfer(self, request: Request) -> Any:
         group = self._group(request["group"])
-        to = PeerId.parse(request["to"]) if request.get("to") else None
+        to: PeerId | None = None
+        if request.get("to"):
+            found = [peer for peer in group.voters if str(peer).startswith(request["to"])]
+            if len(found) != 1:
+                text = f"{len(found)} voters of group {group.name!r} have ids that begin with {request['to']!r}"
+                raise CommandError("NoPeer", text)
+            to = found[0]
         return {"leader": str(await group.transfer_leadership(to))}
 
     async def _leave(self, request: Request) -> Any:

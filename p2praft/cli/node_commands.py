@@ -79,13 +79,26 @@ def groups_command(node: str | None, as_json: bool) -> None:
     print_table("", ["GROUP", "ROLE", "TERM", "LEADER", "COMMITTED", "VOTERS", "BONDS", "ONLINE"], rows)
 
 
+def peer_id_or_beginning(text: str) -> str:
+    """A peer id, or what `groups` shows of it: its first characters, 8 at the least.
+
+    Raises:
+        AddressError: It is neither.
+    """
+    if not 8 <= len(text) < 52 or not set(text) <= set("abcdefghijklmnopqrstuvwxyz234567"):
+        PeerId.parse(text)
+    return text
+
+
 @click.command("transfer")
 @click.argument("group")
-@click.argument("peer", required=False, callback=checked(PeerId.parse))
+@click.argument("peer", required=False, callback=checked(peer_id_or_beginning))
 @node_option
 @json_option
 def transfer_command(group: str, peer: str | None, node: str | None, as_json: bool) -> None:
-    """Have the node, which leads GROUP, hand over to PEER, or to whom it finds best."""
+    """Have the node, which leads GROUP, hand over to PEER, or to whom it finds best.
+
+    PEER is a peer id or its beginning, as `p2praft groups` shows it."""
     result = execute(ask, node, {"op": "transfer", "group": group, "to": peer}, as_json=as_json)
     if as_json:
         emit(result)

@@ -114,8 +114,8 @@ class Binder:
             if peer_id in self._worker.bonds or peer_id in self._attempts or peer.status in ("lost", "left"):
                 continue
             member = self._own.group.key in peer.groups
-            if not member and not any(map(self._own.group.is_namesake, peer.groups)):
-                continue
+            if not member and (self._worker.bonds or not any(map(self._own.group.is_namesake, peer.groups))):
+                continue  # only who is alone needs to hear that a group of this name refuses it
             if peer_id not in self._not_before:
                 self._not_before[peer_id] = now + (YIELD_TO_OPENER if me > peer_id and member else 0)
             address = self._discovery.address_of(peer_id)

@@ -108,7 +108,7 @@ async def test_the_map(node: Node) -> None:
             "StructureError",
             "a",
         ),
-        ({"op": "transfer", "group": "line", "to": "nonsense"}, "AddressError", "nonsense"),
+        ({"op": "transfer", "group": "line", "to": "nonsense"}, "NoPeer", "begin with 'nonsense'"),
         ({"op": "transfer", "group": "line"}, "NotAuthorized", "not a bonded voter"),
         ({"op": "frobnicate"}, "BadRequest", "frobnicate"),
         ({}, "BadRequest", "op"),

@@ -20,7 +20,10 @@ def test_every_error_derives_from_one_root() -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: ConsensusConfig(heartbeat_interval=0), "heartbeat_interval=0 is not allowed: choose from 0.005 to 60 seconds"),
+        (
+            lambda: ConsensusConfig(heartbeat_interval=0),
+            "heartbeat_interval=0 is not allowed: choose from 0.005 to 60 seconds",
+        ),
         (lambda: ConsensusConfig(election_timeout=0.2), "election_timeout=0.2 is not allowed"),
         (lambda: ConsensusConfig(expect=9), "expect=9 is not allowed: it is at most max_voters=5"),
         (lambda: ConsensusConfig(expect=1.5), "expect=1.5"),  # type: ignore[arg-type]
