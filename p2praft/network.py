@@ -40,9 +40,7 @@ class _Member:
     worker: Worker
     binder: Binder
     membership: Membership
-    machine: StateMachine
     preference: LeadershipPreference
-    tasks: TaskGroup
     handles: int = 0
 
 
@@ -230,15 +228,20 @@ class Network:
                 )
             member.handles += 1
             return member
-        worker = Worker(
-            name=handle.name,
-            peer_id=endpoint.peer_id,
-            machine=handle.machine,
-            storage=self._storage(handle.group_id),
-            config=handle.config,
-            preference=handle.preference,
-            rng=random.Random(self._rng.getrandbits(64)),
-        )
+        storage = self._storage(handle.group_id)
+        try:
+            worker = Worker(
+                name=handle.name,
+                peer_id=endpoint.peer_id,
+                machine=handle.machine,
+                storage=storage,
+                config=handle.config,
+                preference=handle.preference,
+                rng=random.Random(self._rng.getrandbits(64)),
+            )
+        except BaseException:
+            storage.close()
+            raise
         membership = Membership(handle.group_id, handle.key, worker.me)
         binder = Binder(worker, membership, endpoint, self._discovery, self._rng, handle.validators)
         member = _Member(
@@ -246,9 +249,7 @@ class Network:
             worker=worker,
             binder=binder,
             membership=membership,
-            machine=handle.machine,
             preference=handle.preference,
-            tasks=tasks,
             handles=1,
         )
         self._members[handle.group_id] = member

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, ClassVar
 
 import msgpack
@@ -116,8 +115,3 @@ def unpack(data: bytes) -> Any:
         ValueError: The bytes are not one MessagePack value.
     """
     return msgpack.unpackb(data, timestamp=3, strict_map_key=False)
-
-
-def is_value(value: Any) -> bool:
-    """Whether ``value`` itself (not its parts) is of a MessagePack type."""
-    return value is None or isinstance(value, bool | int | float | str | bytes | list | tuple | dict | datetime)
