@@ -6,17 +6,15 @@ boards without one must work. A departure is an entry too, and leaves a tombston
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
-from functools import cache, total_ordering
+from functools import cache
 from typing import Annotated
 
 import msgpack
 
 from transport import HostPort, PeerAddr, PeerId, SecretKey
-from transport.errors import AddressError, WireError
+from transport.ids import ByteId
 from transport.wire import Schema, Size
 
 DOMAIN = b"p2praft/1 entry"
@@ -24,68 +22,17 @@ MAX_TAGS = 32
 MAX_GROUPS = 64
 
 
-@total_ordering
-class NetworkId:
-    """Names a network: a hash of what people call it.
+class NetworkId(ByteId):
+    """Names a network: a hash of what people call it."""
 
-    Attributes:
-        key: 32 bytes.
-    """
-
-    __slots__ = ("key",)
-
-    def __init__(self, key: bytes) -> None:
-        if len(key) != 32:
-            raise AddressError(f"a network id is 32 bytes, not {len(key)}")
-        self.key = key
+    __slots__ = ()
+    size = 32
+    what = "network id"
 
     @classmethod
     def of(cls, name: str) -> NetworkId:
         """The id of the network called ``name``."""
         return cls(hashlib.sha256(b"p2praft/1 network " + name.encode()).digest())
-
-    @classmethod
-    def parse(cls, text: str) -> NetworkId:
-        """The id that ``str()`` wrote.
-
-        Raises:
-            AddressError: It is none.
-        """
-        try:
-            return cls(base64.b32decode(text.upper() + "=" * (-len(text) % 8)))
-        except (ValueError, binascii.Error):
-            raise AddressError(f"{text!r} is not a network id: expected 52 letters and digits") from None
-
-    @classmethod
-    def from_wire(cls, plain: object) -> NetworkId:
-        """From the bytes of :meth:`to_wire`."""
-        if type(plain) is not bytes or len(plain) != 32:
-            raise WireError("a network id is 32 bytes")
-        return cls(plain)
-
-    def to_wire(self) -> bytes:
-        """The 32 bytes."""
-        return self.key
-
-    @property
-    def short(self) -> str:
-        """The first 8 characters."""
-        return str(self)[:8]
-
-    def __str__(self) -> str:
-        return base64.b32encode(self.key).decode().rstrip("=").lower()
-
-    def __repr__(self) -> str:
-        return f"NetworkId('{self.short}…')"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, NetworkId) and self.key == other.key
-
-    def __lt__(self, other: NetworkId) -> bool:
-        return self.key < other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
 
 
 @dataclass(frozen=True, slots=True, order=True)

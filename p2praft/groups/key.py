@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from functools import total_ordering
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from discovery import NetworkId
 from p2praft.config import ConsensusConfig
-from p2praft.errors import AddressError, ConfigError
+from p2praft.errors import ConfigError
 from p2praft.groups.machine import pack
+from transport.ids import ByteId
 
 _PASSPHRASE_SALT = b"p2praft/1 group passphrase"
 
@@ -67,20 +66,16 @@ class GroupKey:
         return "GroupKey(…)"
 
 
-@total_ordering
-class GroupId:
+class GroupId(ByteId):
     """Names a group: members that differ in key, settings, state machine or validators have different ones.
 
     The first 4 bytes are a hash of the network's and the group's name, so that members which merely mistyped the
     secret can be told so; the other 12 are derived from the key.
     """
 
-    __slots__ = ("key",)
-
-    def __init__(self, key: bytes) -> None:
-        if len(key) != 16:
-            raise AddressError(f"a group id is 16 bytes, not {len(key)}")
-        self.key = key
+    __slots__ = ()
+    size = 16
+    what = "group id"
 
     @classmethod
     def of(
@@ -107,41 +102,9 @@ class GroupId:
         named = hashlib.sha256(pack(["p2praft/1 group name", str(network), name])).digest()
         return cls(named[:4] + key.derive(b"group id " + hashlib.sha256(what).digest(), 12))
 
-    @classmethod
-    def parse(cls, text: str) -> GroupId:
-        """The id that ``str()`` wrote.
-
-        Raises:
-            AddressError: It is none.
-        """
-        try:
-            return cls(base64.b32decode(text.upper() + "=" * (-len(text) % 8)))
-        except ValueError:
-            raise AddressError(f"{text!r} is not a group id: expected 26 letters and digits") from None
-
     def is_namesake(self, other: bytes) -> bool:
         """Whether ``other`` is a different group of the same name."""
         return other != self.key and other[:4] == self.key[:4]
-
-    @property
-    def short(self) -> str:
-        """The first 8 characters."""
-        return str(self)[:8]
-
-    def __str__(self) -> str:
-        return base64.b32encode(self.key).decode().rstrip("=").lower()
-
-    def __repr__(self) -> str:
-        return f"GroupId('{self.short}…')"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, GroupId) and self.key == other.key
-
-    def __lt__(self, other: GroupId) -> bool:
-        return self.key < other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
 
 
 def proof(bond_key: bytes, *parts: bytes) -> bytes:
