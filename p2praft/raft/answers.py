@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from p2praft.raft.messages import AppendEntries, Member
+from p2praft.raft.messages import AppendEntries, InstallSnapshot, Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +16,14 @@ class Unexpected:
 class StepDown:
     """A candidate met its term's leader: follow it, then handle the same message."""
 
-    request: AppendEntries
+    request: AppendEntries | InstallSnapshot
 
 
 @dataclass(frozen=True, slots=True)
 class RivalLeader:
     """Two leaders in one term: warn, campaign in the next."""
 
-    request: AppendEntries
+    request: AppendEntries | InstallSnapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from p2praft.raft.answers import Answer, Campaign, Elected, StepDown, Unexpected
 from p2praft.raft.context import Context
 from p2praft.raft.messages import (
     AppendEntries,
+    InstallSnapshot,
     Member,
     Message,
     PreVote,
@@ -69,7 +70,7 @@ class Candidate:
             return self.on_answer(message, sender, ctx)
         if isinstance(message, PreVoteResponse) and self.pre:
             return self.on_answer(message, sender, ctx)
-        if isinstance(message, AppendEntries):
+        if isinstance(message, AppendEntries | InstallSnapshot):
             return StepDown(message)
         return Unexpected()
 

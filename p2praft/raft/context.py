@@ -22,15 +22,20 @@ from p2praft.raft.effects import (
     Outgoing,
     Readable,
     Restored,
+    SendChunk,
+    StoreChunk,
     Write,
 )
 from p2praft.raft.log import Log
 from p2praft.raft.messages import (
+    Base,
     Genesis,
     Index,
+    InstallSnapshot,
     LogEntry,
     Member,
     Message,
+    Snapshot,
     Standing,
     StateSync,
     Term,
@@ -45,10 +50,23 @@ class SafetyViolation(P2PRaftError):
 
 
 class StateSyncProvider(Interface):
-    """Brings lagging members up to date beside the leader's own replication. Sees its messages before any role does."""
+    """Brings members up to date beside the leader's own replication. Sees its messages before any role does."""
 
-    def receive(self, message: StateSync, sender: Member, ctx: Context) -> bool:
-        """Take the message; False leaves it to the role."""
+    @property
+    def fetching(self) -> bool:
+        """Whether it is bringing this member up to date, so that the leader need not send entries."""
+        ...
+
+    def receive(self, message: StateSync, sender: Member, ctx: Context) -> None:
+        """Take a message of its own."""
+        ...
+
+    def on_far_behind(self, leader_at: Index, ctx: Context) -> None:
+        """The leader's log goes at least to ``leader_at``, and ours ends before."""
+        ...
+
+    def on_install_snapshot(self, request: InstallSnapshot, history: bytes, ctx: Context) -> None:
+        """The leader no longer has the entries that we lack."""
         ...
 
 
@@ -69,6 +87,7 @@ class Context:
         bonded: Members that can be sent to, with what they said of themselves.
         incarnations: The newest incarnation met of each peer.
         leaving: Whether this member wants out of the voter set.
+        snapshot: The newest one in the storage.
     """
 
     def __init__(
@@ -81,7 +100,7 @@ class Context:
         now: float,
         epoch: float,
         restored: Restored,
-        provider: StateSyncProvider | None = None,
+        provider: StateSyncProvider,
     ) -> None:
         self.me = me
         self.config = config
@@ -91,8 +110,9 @@ class Context:
         self.epoch = epoch
         self.provider = provider
         self.state = restored.state
-        self.log = Log(restored.entries)
-        self.commit = Index(0)
+        self.log = Log(restored.entries, restored.base)
+        self.snapshot = restored.snapshot
+        self.commit = restored.snapshot.base.last.index if restored.snapshot else Index(0)
         self.leader: Member | None = None
         self.bonded: dict[Member, Standing | None] = {}
         self.incarnations: dict[PeerId, Member] = {me.peer_id: me}
@@ -100,11 +120,15 @@ class Context:
         self.answers: list[Accepted | Readable] = []
         self.events: list[EngineEvent] = []
         self.reset = False
+        self.chunks: list[StoreChunk | SendChunk] = []
+        self.restore: Snapshot | None = None
         self._outbox: list[Outgoing] = []
         self._held: deque[tuple[int, Outgoing]] = deque()
         self._state_dirty = False
         self._clear = False
         self._archive = False
+        self._base: Base | None = None
+        self._snapshot: Snapshot | None = None
         self._issued = 0
         self._durable = 0
 
@@ -142,7 +166,12 @@ class Context:
         return self.founded and not self.preference.is_observer and self.me in self.log.voters
 
     def is_gone(self, member: Member) -> bool:
-        """Whether the member's memory has provably died: volatile, and its peer is back with another incarnation."""
+        """Whether the member's memory has provably died: volatile, and its peer is back with another incarnation.
+
+        Or an operator has said so (``recover``).
+        """
+        if member in self.state.lost:
+            return True
         return member.volatile and self.incarnations.get(member.peer_id, member) != member
 
     def gone(self, members: Sequence[Member]) -> frozenset[Member]:
@@ -204,12 +233,11 @@ class Context:
         voters = self.log.voters
         self.log.append(entries)
         if self.log.voters != voters:
-            names = ", ".join(map(str, self.log.voters))
-            self.emit(EventKind.VOTERS, text=f"voters: {names}")
+            self._tell_voters()
 
     def found(self, entry: LogEntry) -> None:
         """Start a history by its genesis, as its writer."""
-        self._save(HardState(term=entry.term, vote=self.me, attempt=self.state.attempt + 1))
+        self._save(HardState(term=entry.term, vote=self.me, attempt=self.state.attempt + 1, lost=self.state.lost))
         self.persist((entry,))
 
     def drop_history(self, *, take_back: bool = False, archive: bool = False) -> None:
@@ -223,16 +251,44 @@ class Context:
             self.reset = True
         self.log = Log()
         self.commit = Index(0)
+        self.snapshot = self._snapshot = self._base = self.restore = None
+        self.chunks.clear()
         self._clear = True
         self._archive = self._archive or archive
         self._held.clear()  # promises about a log that is no more
-        self._save(HardState(attempt=self.state.attempt + take_back))
+        self._save(HardState(attempt=self.state.attempt + take_back, lost=self.state.lost))
 
     def commit_up_to(self, index: int) -> None:
         """Entries up to ``index`` are committed; never goes back."""
         if index > self.commit:
             self.commit = Index(index)
             self.save_founded()
+
+    def compact(self, snapshot: Snapshot, keep: int) -> None:
+        """Take a stored snapshot of our own; the log then begins at most ``keep`` entries before it."""
+        self.snapshot = self._snapshot = snapshot
+        self._base = self.log.base_at(self.log.trail(snapshot.base.last.index, keep))
+        self.log.begin_behind(self._base)
+
+    def install(self, snapshot: Snapshot) -> None:
+        """Take a stored snapshot in place of the log up to it (paper, figure 13, rules 6 and 7)."""
+        base = snapshot.base
+        if base.last.term > self.term:
+            self.save_term(base.last.term)
+        voters = self.log.voters
+        self.log.begin_behind(base)
+        self.snapshot = self._snapshot = snapshot
+        self._base = base
+        self.commit_up_to(base.last.index)
+        if self.log.voters != voters:
+            self._tell_voters()
+
+    def declare_lost(self, members: Sequence[Member]) -> None:
+        """Count members as gone for ever, on an operator's word; durable, and told to everybody."""
+        news = tuple(member for member in members if member not in self.state.lost and member != self.me)
+        if news:
+            self._save(replace(self.state, lost=tuple(sorted({*self.state.lost, *news}))))
+            self.emit(EventKind.LOST, text=f"declared lost for ever: {', '.join(map(str, news))}")
 
     def follow(self, leader: Member | None) -> None:
         """Note who leads; tells the application of a change."""
@@ -248,7 +304,8 @@ class Context:
 
     def pending_serial(self) -> int:
         """Serial of the write that will hold all that was changed so far."""
-        return self._issued + (self._state_dirty or self._clear or self.log.has_unwritten)
+        dirty = self._state_dirty or self._clear or self._base is not None or self.log.has_unwritten
+        return self._issued + dirty
 
     def is_durable(self, serial: int) -> bool:
         """Whether the write ``serial``, and all before it, are on disk."""
@@ -275,8 +332,11 @@ class Context:
             entries=entries,
             clear=self._clear,
             archive=self._archive,
+            snapshot=self._snapshot,
+            base=self._base,
         )
         self._state_dirty = self._clear = self._archive = False
+        self._snapshot = self._base = None
         return write
 
     def take_messages(self) -> list[Outgoing]:
@@ -287,6 +347,9 @@ class Context:
     def forget_messages(self, member: Member) -> None:
         """The bond is gone: what was held for it will not be sent."""
         self._held = deque(item for item in self._held if item[1].to != member)
+
+    def _tell_voters(self) -> None:
+        self.emit(EventKind.VOTERS, text=f"voters: {', '.join(map(str, self.log.voters))}")
 
     def _save(self, state: HardState) -> None:
         if state != self.state:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from p2praft.raft.messages import Genesis, Index, LogEntry, Member, Message, Term
+from p2praft.raft.messages import Base, Genesis, Index, LogEntry, Member, Message, Snapshot, Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,17 +22,19 @@ class HardState:
         vote: Who got the vote in that term.
         attempt: Number of the newest attempt at founding; survives the history it belonged to.
         founded: Whether the history's genesis is known to be committed.
+        lost: Members that an operator has declared lost for ever.
     """
 
     term: Term = Term(0)
     vote: Member | None = None
     attempt: int = 0
     founded: bool = False
+    lost: tuple[Member, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """One atomic change of the storage, in this order: archive or clear, state, entries.
+    """One atomic change of the storage, in this order: archive or clear, state, snapshot, base, entries.
 
     Attributes:
         serial: Counts writes from 1.
@@ -41,6 +43,8 @@ class Write:
         entries: Contiguous, the first stands at ``replace_from``.
         clear: The whole history is dropped first.
         archive: With ``clear``: the dropped history is kept aside.
+        snapshot: The chunks stored since the last such write are this snapshot, and it replaces the one before.
+        base: What the log now begins behind: all entries up to there are dropped.
     """
 
     serial: int
@@ -49,6 +53,16 @@ class Write:
     entries: tuple[LogEntry, ...] = ()
     clear: bool = False
     archive: bool = False
+    snapshot: Snapshot | None = None
+    base: Base | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkWrite:
+    """One chunk of the snapshot that is being made or fetched; it counts once a :class:`Write` names the snapshot."""
+
+    number: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +89,9 @@ class EventKind(StrEnum):
     FOUNDED = "founded"
     TAKEN_BACK = "taken back"
     YIELDED = "yielded"
+    SNAPSHOT = "snapshot"
+    CATCHING_UP = "catching up"
+    LOST = "declared lost"
     RIVAL_LEADER = "rival leader"
 
 
@@ -112,6 +129,24 @@ class Readable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreChunk:
+    """A fetched chunk is to be stored; then ``Engine.chunk_stored`` is called."""
+
+    snapshot: Snapshot
+    number: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendChunk:
+    """A member asks for a chunk of our newest snapshot: read it and send it, in your own time."""
+
+    to: Member
+    digest: bytes
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effects:
     """One batch of things to do.
 
@@ -122,6 +157,8 @@ class Effects:
         committed: Newly committed entries, to be applied in this order.
         answers: To this member's own proposals and reads.
         events: For the application.
+        chunks: To be stored or sent.
+        restore: All chunks of this snapshot are stored: decode it, then call ``Engine.install``.
     """
 
     messages: list[Outgoing] = field(default_factory=list)
@@ -130,6 +167,8 @@ class Effects:
     committed: tuple[LogEntry, ...] = ()
     answers: list[Accepted | Readable] = field(default_factory=list)
     events: list[EngineEvent] = field(default_factory=list)
+    chunks: list[StoreChunk | SendChunk] = field(default_factory=list)
+    restore: Snapshot | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,14 +177,20 @@ class Restored:
 
     Attributes:
         state: The hard state.
-        entries: The whole log.
+        entries: The log, from the entry behind ``base`` on.
+        base: What the log begins behind, if its beginning was compacted.
+        snapshot: The newest snapshot; it reaches at least to ``base``.
     """
 
     state: HardState = HardState()
     entries: tuple[LogEntry, ...] = ()
+    base: Base | None = None
+    snapshot: Snapshot | None = None
 
     @property
     def genesis(self) -> Genesis | None:
         """Of the history it holds, if any."""
+        if self.base is not None:
+            return self.base.genesis
         first = self.entries[0].payload if self.entries else None
         return first if isinstance(first, Genesis) else None

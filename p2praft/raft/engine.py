@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
 
 from p2praft.config import ConsensusConfig, LeadershipPreference
 from p2praft.raft import founding, role
 from p2praft.raft.candidate import Candidate
-from p2praft.raft.context import NO_HISTORY, Context, StateSyncProvider
+from p2praft.raft.catchup import CatchUp, well_formed
+from p2praft.raft.context import NO_HISTORY, Context
 from p2praft.raft.effects import Accepted, Effects, EventKind, Restored
 from p2praft.raft.follower import Follower
 from p2praft.raft.leader import Leader
@@ -20,9 +22,11 @@ from p2praft.raft.messages import (
     START,
     AppendEntries,
     AppendEntriesResponse,
+    Base,
     Commands,
     Cursor,
     Index,
+    InstallSnapshot,
     Member,
     Message,
     OpenSession,
@@ -30,7 +34,9 @@ from p2praft.raft.messages import (
     ProposeResponse,
     ReadIndex,
     ReadIndexResponse,
+    Snapshot,
     Standing,
+    StateSync,
     Term,
     Vote,
 )
@@ -52,8 +58,7 @@ class Engine:
         rng: Its dice.
         now: Its clock at the start, seconds, monotonic; later inputs bring theirs.
         epoch: Seconds since the Unix epoch at ``now == 0``; only stamps entries, decides nothing.
-        restored: What the storage holds.
-        provider: Takes state sync messages.
+        restored: What the storage holds. If it holds a snapshot, the shell begins with that one's state.
     """
 
     def __init__(
@@ -66,9 +71,9 @@ class Engine:
         now: float,
         epoch: float = 0.0,
         restored: Restored | None = None,
-        provider: StateSyncProvider | None = None,
     ) -> None:
         restored = restored or Restored()
+        self.catch_up = CatchUp()
         self.ctx = Context(
             me=me,
             config=config,
@@ -77,9 +82,9 @@ class Engine:
             now=now,
             epoch=epoch,
             restored=restored,
-            provider=provider,
+            provider=self.catch_up,
         )
-        self._delivered = Index(0)
+        self._delivered = self.ctx.commit
         self._told: Standing | None = None
         self._tell_again_at = now
         self._reconsider = True
@@ -127,7 +132,7 @@ class Engine:
     @property
     def deadline(self) -> float:
         """When :meth:`tick` has something to do, on the engine's clock."""
-        deadline = min(self.role.deadline, self._tell_again_at)
+        deadline = min(self.role.deadline, self._tell_again_at, self.catch_up.deadline)
         return deadline if self._look_at is None else min(deadline, self._look_at)
 
     # --- inputs
@@ -136,6 +141,7 @@ class Engine:
         """Let time pass."""
         self.ctx.now = now
         self.role = role.tick(self.role, self.ctx)
+        self.catch_up.tick(self.ctx)
         if now >= self._tell_again_at:
             # A standing that got lost must not hold anything up for ever: a full link drops what is sent on it.
             self._tell_again_at = now + STANDING_EVERY * self.ctx.config.election_timeout
@@ -166,6 +172,7 @@ class Engine:
         del ctx.bonded[member]
         ctx.forget_messages(member)
         self.role.on_bond_lost(member, ctx)
+        self.catch_up.on_bond_lost(member, ctx)
         self._reconsider = True
 
     def receive(self, message: Message, sender: Member, now: float, *, history: bytes) -> None:
@@ -176,6 +183,7 @@ class Engine:
             return
         if isinstance(message, Standing):
             ctx.bonded[sender] = message
+            ctx.declare_lost(message.lost)
             self._reconsider = True
         elif isinstance(message, ProposeResponse):
             ctx.answers.append(Accepted(request=message.request, index=message.index))
@@ -186,7 +194,7 @@ class Engine:
             ctx.send(sender, ProposeResponse(request=message.request, index=index))
         elif isinstance(message, ReadIndex):
             self._read(sender, message.request, history)
-        elif isinstance(message, AppendEntries) and not _well_formed(message):
+        elif isinstance(message, AppendEntries) and not well_formed(message.prev, message.entries, message.term):
             logger.warning("%s dropped malformed entries from %s", ctx.me, sender)
         elif history == ctx.history != NO_HISTORY or self._adopts(message, sender, history):
             self.role = role.receive(self.role, message, sender, ctx)
@@ -197,6 +205,49 @@ class Engine:
         self.ctx.persisted(serial)
         if isinstance(self.role, Candidate):
             self.role = role.proceed(self.role, self.role.outcome(self.ctx), self.ctx)
+
+    def compact(self, snapshot: Snapshot, now: float) -> None:
+        """A snapshot of our own state is stored: the log may begin behind it."""
+        self.ctx.now = now
+        newest = self.ctx.snapshot
+        if self.ctx.history == snapshot.base.genesis.history and (
+            newest is None or newest.base.last.index < snapshot.base.last.index <= self._delivered
+        ):
+            self.ctx.compact(snapshot, self.ctx.config.snapshot_every)
+            self.ctx.emit(EventKind.SNAPSHOT, text=f"snapshot at {snapshot.base.last}, {snapshot.chunks} chunks")
+
+    def chunk_stored(self, snapshot: Snapshot, number: int, now: float) -> None:
+        """A fetched chunk is in the storage, durably."""
+        self.ctx.now = now
+        self.catch_up.chunk_stored(snapshot, number, self.ctx)
+
+    def install(self, snapshot: Snapshot, now: float) -> bool:
+        """A fetched snapshot is stored and decoded; take it in place of the log up to it.
+
+        Returns:
+            Whether the state machine is now to be restored from it; False if it came too late to be of use.
+        """
+        ctx = self.ctx
+        ctx.now = now
+        if snapshot.base.last.index <= ctx.commit or ctx.history not in (NO_HISTORY, snapshot.base.genesis.history):
+            self.catch_up.stop()
+            return False
+        ctx.install(snapshot)
+        self._delivered = ctx.commit
+        self.catch_up.installed(ctx)
+        ctx.emit(EventKind.SNAPSHOT, text=f"took a snapshot at {snapshot.base.last} from others")
+        self._reconsider = True
+        return True
+
+    def base_at(self, index: int) -> Base:
+        """The position and the voter set of a snapshot of everything up to ``index``, which was delivered."""
+        return self.ctx.log.base_at(index)
+
+    def recover(self, lost: Sequence[Member], now: float) -> None:
+        """Count ``lost`` as gone for ever, on an operator's word. Never bring back what was declared lost."""
+        self.ctx.now = now
+        self.ctx.declare_lost(lost)
+        self._reconsider = True
 
     def propose(self, request: int, payload: OpenSession | Commands) -> bool:
         """Have a payload appended, here or by the leader; the answer comes as :class:`Accepted`.
@@ -251,7 +302,7 @@ class Engine:
                 ctx.send_when_durable(member, standing)
         if ctx.reset:
             self._delivered = Index(0)
-        committed = ctx.log.slice(self._delivered + 1, ctx.commit, 1 << 62)
+        committed = ctx.log.between(self._delivered + 1, ctx.commit)
         self._delivered = ctx.commit
         effects = Effects(
             messages=ctx.take_messages(),
@@ -260,8 +311,11 @@ class Engine:
             committed=committed,
             answers=ctx.answers,
             events=ctx.events,
+            chunks=ctx.chunks,
+            restore=ctx.restore,
         )
-        ctx.answers, ctx.events, ctx.reset = [], [], False
+        ctx.answers, ctx.events, ctx.chunks = [], [], []
+        ctx.reset, ctx.restore = False, None
         return effects
 
     # --- inner workings
@@ -289,13 +343,24 @@ class Engine:
     def _adopts(self, message: Message, sender: Member, history: bytes) -> bool:
         """Whether a member without history takes up this one; if it lacks the beginning, it says so."""
         ctx = self.ctx
-        if ctx.genesis is not None or not isinstance(message, AppendEntries):
+        if ctx.genesis is not None:
             return False
-        if founding.may_adopt(message, sender, history, ctx):
+        if isinstance(message, StateSync):
+            return history == self.catch_up.history
+        if not isinstance(message, AppendEntries | InstallSnapshot):
+            return False
+        if isinstance(message, InstallSnapshot):
+            self.catch_up.on_install_snapshot(message, history, ctx)
+        elif founding.may_adopt(message, sender, history, ctx):
             return True
-        if message.prev != START:
+        if isinstance(message, InstallSnapshot) or message.prev != START:
             refusal = AppendEntriesResponse(
-                term=message.term, vote=Vote.ABSTAINED, matched=False, last=START, round=message.round
+                term=message.term,
+                vote=Vote.ABSTAINED,
+                matched=False,
+                last=START,
+                round=message.round,
+                fetching=self.catch_up.fetching,
             )
             ctx.send(sender, refusal, history=history)
         return False
@@ -336,6 +401,7 @@ class Engine:
     def _lose_history(self, kind: EventKind, text: str, *, take_back: bool = False, archive: bool = False) -> None:
         ctx = self.ctx
         ctx.drop_history(take_back=take_back, archive=archive)
+        self.catch_up.stop()
         self.role = role.change(self.role, Follower(None, ctx), ctx)
         ctx.emit(kind, text=text)
         self._wait_before_founding(ctx.config.election_timeout)
@@ -343,13 +409,3 @@ class Engine:
     def _wait_before_founding(self, delay: float) -> None:
         self._found_after = max(self._found_after, self.ctx.now + delay)
         self._look_at = self._found_after
-
-
-def _well_formed(message: AppendEntries) -> bool:
-    """Whether the entries follow ``prev`` without a gap, by terms that never go back or past the message's."""
-    index, term = message.prev.index, message.prev.term
-    for entry in message.entries:
-        if entry.index != index + 1 or entry.term < term:
-            return False
-        index, term = entry.index, entry.term
-    return term <= message.term

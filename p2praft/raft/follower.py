@@ -10,7 +10,9 @@ from p2praft.raft.context import Context
 from p2praft.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
+    Cursor,
     Index,
+    InstallSnapshot,
     Member,
     Message,
     TimeoutNow,
@@ -74,6 +76,11 @@ class Follower:
         if isinstance(message, AppendEntries):
             self.on_append_entries(message, sender, ctx)
             return None
+        if isinstance(message, InstallSnapshot):
+            self._hear(sender, ctx)
+            ctx.provider.on_install_snapshot(message, ctx.history, ctx)
+            self._refuse(sender, ctx.log.last, message.round, ctx)
+            return None
         if isinstance(message, TimeoutNow):
             return Campaign(pre=False) if ctx.promotable else None
         return Unexpected()
@@ -83,29 +90,44 @@ class Follower:
 
         Source: Raft paper, section 5.3 and figure 2, "AppendEntries RPC, receiver implementation".
         """
-        self.heard = ctx.now
-        ctx.follow(sender)
-        self.restart_election_timer(ctx)
+        self._hear(sender, ctx)
         if not ctx.log.matches(request.prev):
-            answer = AppendEntriesResponse(
-                term=ctx.term,
-                vote=Vote.ABSTAINED,
-                matched=False,
-                last=ctx.log.agreement(request.prev),
-                round=request.round,
-            )
-            ctx.send(sender, answer)
+            ctx.provider.on_far_behind(request.prev.index, ctx)
+            self._refuse(sender, ctx.log.agreement(request.prev), request.round, ctx)
             return
         # A delayed duplicate must not truncate newer entries: only what we lack is stored.
         if missing := ctx.log.missing_from(request.entries):
             ctx.persist(missing)
+        ctx.provider.on_far_behind(request.leader_commit, ctx)
         # Bounded by what was just verified: our own entries beyond it may still be overwritten.
         ctx.commit_up_to(Index(min(request.leader_commit, request.last.index)))
         if not request.entries and request.round == self.answered:
             return  # it only told us the commit index; the round has its answer
         self.answered = request.round
         vote = Vote.ABSTAINED if ctx.preference.is_observer else Vote.GRANTED
-        ctx.send_when_durable(
-            sender,
-            AppendEntriesResponse(term=ctx.term, vote=vote, matched=True, last=request.last, round=request.round),
+        answer = AppendEntriesResponse(
+            term=ctx.term,
+            vote=vote,
+            matched=True,
+            last=request.last,
+            round=request.round,
+            fetching=ctx.provider.fetching,
         )
+        ctx.send_when_durable(sender, answer)
+
+    def _hear(self, leader: Member, ctx: Context) -> None:
+        self.heard = ctx.now
+        ctx.follow(leader)
+        self.restart_election_timer(ctx)
+
+    def _refuse(self, leader: Member, last: Cursor, round_number: int, ctx: Context) -> None:
+        """We are there, but lack what came before."""
+        answer = AppendEntriesResponse(
+            term=ctx.term,
+            vote=Vote.ABSTAINED,
+            matched=False,
+            last=last,
+            round=round_number,
+            fetching=ctx.provider.fetching,
+        )
+        ctx.send(leader, answer)

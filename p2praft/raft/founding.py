@@ -30,6 +30,8 @@ def own_standing(ctx: Context) -> Standing:
         attempt=ctx.state.attempt,
         gone=tuple(sorted(ctx.gone(genesis.founders))) if genesis else (),
         leaving=ctx.leaving,
+        lost=ctx.state.lost,
+        snapshot=ctx.snapshot,
     )
 
 

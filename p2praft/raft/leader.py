@@ -14,6 +14,7 @@ from p2praft.raft.messages import (
     Commands,
     Configuration,
     Index,
+    InstallSnapshot,
     LogEntry,
     Member,
     Message,
@@ -113,7 +114,7 @@ class Leader:
         self._commit_at_heartbeat = ctx.commit
         self._round += 1
         for member, progress in self.progress.items():
-            progress.paused = False
+            progress.paused = progress.told_to_install = False
             self._send(member, progress, ctx)
         return None
 
@@ -145,7 +146,7 @@ class Leader:
         if isinstance(message, AppendEntriesResponse):
             self.on_append_entries_response(message, sender, ctx)
             return None
-        if isinstance(message, AppendEntries):
+        if isinstance(message, AppendEntries | InstallSnapshot):
             return RivalLeader(message)
         return Unexpected()
 
@@ -155,6 +156,7 @@ class Leader:
         if progress is None:
             return
         progress.heard = ctx.now
+        progress.held = response.fetching
         if not response.matched:
             # The logs agree at the latest where ours has nothing newer than the member's hint.
             progress.probe(ctx.log.agreement(response.last).index + 1)
@@ -186,7 +188,7 @@ class Leader:
         index = quorum_value(ctx.voters, lambda m: self._counted(m, ctx), ctx.gone(ctx.voters))
         # Only entries of this term commit by counting; earlier ones commit beneath them (paper, section 5.4.2).
         if index > ctx.commit and ctx.log.term_at(index) == ctx.term:
-            committed = ctx.log.slice(ctx.commit + 1, index, 1 << 62)
+            committed = ctx.log.between(ctx.commit + 1, index)
             self._uncommitted = max(0, self._uncommitted - sum(entry.size for entry in committed))
             ctx.commit_up_to(index)
 
@@ -223,10 +225,13 @@ class Leader:
         """
         if not self._feeds(member, ctx):
             return False
+        if progress.next <= ctx.log.base.index:
+            self._send_install_snapshot(member, progress, ctx)
+            return False
         entries: tuple[LogEntry, ...] = ()
         if progress.ready:
             entries = ctx.log.slice(progress.next, ctx.log.last.index, MAX_APPEND)
-        elif progress.probing and not always:
+        elif progress.paused and not always:
             return False
         ctx.send(
             member,
@@ -242,6 +247,12 @@ class Leader:
         if entries:
             progress.sent(entries[-1].index, sum(entry.size for entry in entries))
         return bool(entries)
+
+    def _send_install_snapshot(self, member: Member, progress: Progress, ctx: Context) -> None:
+        """Once a heartbeat: what the member lacks has been compacted, it must fetch a snapshot."""
+        if not progress.told_to_install:
+            progress.told_to_install = True
+            ctx.send(member, InstallSnapshot(term=ctx.term, base=ctx.log.base, round=self._round))
 
     def _feeds(self, member: Member, ctx: Context) -> bool:
         """Whether the member takes our history: it has none, or ours. Nobody but founders gets an uncommitted genesis."""

@@ -1,27 +1,36 @@
-"""The replicated log as one member holds it: in memory, with what is known to be durable."""
+"""The replicated log as one member holds it: in memory, from its base on, with what is known to be durable."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
 
-from p2praft.raft.messages import START, Configuration, Cursor, Genesis, Index, LogEntry, Member, Term
+from p2praft.raft.messages import START, Base, Configuration, Cursor, Genesis, Index, LogEntry, Member, Term
+
+TRAIL_BYTES = 16 * 1024 * 1024
+"""Bytes of compactable entries that are kept at most for members that lag a little."""
 
 
 class Log:
-    """Contiguous entries from index 1, the voter sets in them, and the durable prefix.
+    """Contiguous entries behind a base, the voter sets in them, and the durable prefix.
 
     Attributes:
+        base: Position of the newest compacted entry; everything up to there is committed.
         stable: Highest index such that it and all before it are durable. A write that was overtaken by a truncation
             vouches for no more than what the truncation left (the A-B-A race of asynchronous appends).
     """
 
-    def __init__(self, entries: Sequence[LogEntry] = ()) -> None:
+    def __init__(self, entries: Sequence[LogEntry] = (), base: Base | None = None) -> None:
         self._entries: list[LogEntry] = []
         self._voters: list[tuple[Index, tuple[Member, ...]]] = []
         self._dirty_from: Index | None = None
         self._writes: deque[list[int]] = deque()  # [serial, highest index it makes durable]
+        self._genesis: Genesis | None = None
+        self._base_time = 0.0
+        self.base = START
         self.stable = Index(0)
+        if base is not None:
+            self._begin_behind(base)
         self.append(entries)
         self._dirty_from = None
         self.stable = self.last.index
@@ -29,18 +38,17 @@ class Log:
     @property
     def last(self) -> Cursor:
         """Position of the newest entry."""
-        return self._entries[-1].cursor if self._entries else START
+        return self._entries[-1].cursor if self._entries else self.base
 
     @property
     def last_time(self) -> float:
         """Time of the newest entry; 0 if there is none."""
-        return self._entries[-1].time if self._entries else 0.0
+        return self._entries[-1].time if self._entries else self._base_time
 
     @property
     def genesis(self) -> Genesis | None:
         """Of the history that the log belongs to."""
-        payload = self._entries[0].payload if self._entries else None
-        return payload if isinstance(payload, Genesis) else None
+        return self._genesis
 
     @property
     def voters(self) -> tuple[Member, ...]:
@@ -53,18 +61,22 @@ class Log:
         return self._voters[-1][0] if self._voters else Index(0)
 
     def term_at(self, index: int) -> Term | None:
-        """Term of the entry at ``index``; None beyond the end."""
-        if index == 0:
-            return Term(0)
-        return self._entries[index - 1].term if index <= len(self._entries) else None
+        """Term of the entry at ``index``; None beyond the end and for what was compacted."""
+        at = index - self.base.index
+        if at <= 0:
+            return None if at else self.base.term
+        return self._entries[at - 1].term if at <= len(self._entries) else None
 
     def matches(self, position: Cursor) -> bool:
-        """Whether the log holds an entry of that term at that index (paper, figure 2)."""
-        return self.term_at(position.index) == position.term
+        """Whether the log holds, or held, an entry of that term at that index (paper, figure 2).
+
+        What was compacted is committed, so every leader's log agrees with it.
+        """
+        return position.index < self.base.index or self.term_at(position.index) == position.term
 
     def cursor_at(self, index: int) -> Cursor:
-        """Position of the entry at ``index``, which must be in the log or 0."""
-        return self._entries[index - 1].cursor if index else START
+        """Position of the entry at ``index``, which must not be beyond the end; of a compacted one, without its term."""
+        return Cursor(self.term_at(index) or Term(0), Index(index))
 
     def agreement(self, position: Cursor) -> Cursor:
         """The newest of our entries that may agree with a log that ends at ``position``.
@@ -72,48 +84,106 @@ class Log:
         Whatever has a higher index or a higher term than ``position`` cannot; one round trip then skips a whole
         conflicting term (paper, end of section 5.3).
         """
-        index = min(position.index, len(self._entries))
-        while index and self._entries[index - 1].term > position.term:
+        index: int = min(position.index, self.last.index)
+        while index > self.base.index and self._entries[index - self.base.index - 1].term > position.term:
             index -= 1
         return self.cursor_at(index)
 
     def missing_from(self, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
         """The tail of ``entries`` that we lack or hold with another term."""
+        if entries and entries[0].index == self.last.index + 1:
+            return entries
         for at, entry in enumerate(entries):
-            if self.term_at(entry.index) != entry.term:
+            if not self.matches(entry.cursor):
                 return entries[at:]
         return ()
 
     def slice(self, first: int, last: int, max_bytes: int) -> tuple[LogEntry, ...]:
         """Entries ``first`` to ``last``, cut before ``max_bytes`` is passed but never below one entry."""
-        entries = self._entries[first - 1 : last]
+        begin = self.base.index
         total = 0
+        entries = self._entries[first - begin - 1 : last - begin]
         for at, entry in enumerate(entries):
             total += entry.size
             if total > max_bytes and at:
                 return tuple(entries[:at])
         return tuple(entries)
 
+    def between(self, first: int, last: int) -> tuple[LogEntry, ...]:
+        """Entries ``first`` to ``last``, however many bytes."""
+        begin = self.base.index
+        return tuple(self._entries[first - begin - 1 : last - begin])
+
     def append(self, entries: Sequence[LogEntry]) -> None:
         """Store entries; those from the first one's index on are replaced."""
         if not entries:
             return
         first = entries[0].index
-        if first <= len(self._entries):
+        if first <= self.last.index:
             self._truncate(first)
         self._entries.extend(entries)
         for entry in entries:
             if isinstance(entry.payload, Genesis):
+                self._genesis = entry.payload
                 self._voters.append((entry.index, entry.payload.founders))
             elif isinstance(entry.payload, Configuration):
                 self._voters.append((entry.index, entry.payload.voters))
         self._dirty_from = first if self._dirty_from is None else min(self._dirty_from, first)
 
+    # --- compaction (paper, section 7)
+
+    def base_at(self, index: int) -> Base:
+        """What a log that begins behind ``index`` would know of all before; ``index`` is from the base to the end."""
+        assert self._genesis is not None
+        entry = self._entries[index - self.base.index - 1] if index > self.base.index else None
+        voters_index, voters = next((at, voters) for at, voters in reversed(self._voters) if at <= index)
+        return Base(
+            last=entry.cursor if entry else self.base,
+            time=entry.time if entry else self._base_time,
+            genesis=self._genesis,
+            voters=voters,
+            voters_index=voters_index,
+        )
+
+    def trail(self, index: int, count: int) -> Index:
+        """Where to compact to if a snapshot reaches ``index``: ``count`` entries or 16 MiB before it stay."""
+        size, at = 0, int(index)
+        while at > max(self.base.index, index - count):
+            size += self._entries[at - self.base.index - 1].size
+            if size > TRAIL_BYTES:
+                break
+            at -= 1
+        return Index(at)
+
+    def begin_behind(self, base: Base) -> None:
+        """Drop everything up to ``base``; and all behind it too unless the log agrees with it there."""
+        if self.matches(base.last):
+            del self._entries[: base.last.index - self.base.index]
+        else:
+            self._entries.clear()
+            self._dirty_from = Index(base.last.index + 1)
+            self.stable = Index(min(self.stable, base.last.index))
+            for write in self._writes:
+                write[1] = 0  # what it held is gone; only the next write vouches for the base
+        self._begin_behind(base)
+
+    def _begin_behind(self, base: Base) -> None:
+        self.base = base.last
+        self._base_time = base.time
+        self._genesis = base.genesis
+        keep = [item for item in self._voters if self._entries and item[0] > base.last.index]
+        self._voters = [(base.voters_index, base.voters), *keep]
+
+    # --- durability
+
     def take_unwritten(self, serial: int) -> tuple[Index | None, tuple[LogEntry, ...]]:
         """What changed since the last call, to be made durable by the write ``serial``."""
         first, self._dirty_from = self._dirty_from, None
-        self._writes.append([serial, len(self._entries)])
-        return first, tuple(self._entries[first - 1 :]) if first is not None else ()
+        self._writes.append([serial, self.last.index])
+        if first is None:
+            return None, ()
+        first = Index(max(first, self.base.index + 1))
+        return first, tuple(self._entries[first - self.base.index - 1 :])
 
     def persisted(self, serial: int) -> None:
         """The write ``serial``, and all before it, are durable."""
@@ -126,9 +196,11 @@ class Log:
         return self._dirty_from is not None
 
     def _truncate(self, first: Index) -> None:
-        del self._entries[first - 1 :]
+        del self._entries[first - self.base.index - 1 :]
         while self._voters and self._voters[-1][0] >= first:
             self._voters.pop()
+        if first == 1:
+            self._genesis = None
         self.stable = Index(min(self.stable, first - 1))
         for write in self._writes:
             write[1] = min(write[1], first - 1)

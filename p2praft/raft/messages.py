@@ -24,6 +24,8 @@ MAX_COMMAND = 1024 * 1024
 """Bytes of one encoded command at most."""
 MAX_ENTRY = 2 * 1024 * 1024
 """Bytes of the commands of one entry at most; bounds every message with entries."""
+MAX_CHUNK = 64 * 1024
+"""Bytes of one chunk of a snapshot at most: small, so that heartbeats on the same bond are not held up."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -180,6 +182,40 @@ class LogEntry:
         return 64 + (sum(map(len, payload.commands)) if type(payload) is Commands else 256)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What a log begins behind: everything up to ``last`` is committed and may be compacted (paper, section 7).
+
+    Attributes:
+        last: Position of the newest entry it stands for.
+        time: That entry's time.
+        genesis: Of the history.
+        voters: The voter set that was valid there.
+        voters_index: Where that set stands.
+    """
+
+    last: Cursor
+    time: float
+    genesis: Genesis
+    voters: Annotated[tuple[Member, ...], Size(1, 32)]
+    voters_index: Index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A state machine's state at one position, kept in chunks. Two of one digest are the same bytes.
+
+    Attributes:
+        base: The position, and what the log would have said up to there.
+        chunks: How many chunks it has.
+        digest: SHA-256 of the SHA-256 digests of its chunks.
+    """
+
+    base: Base
+    chunks: Annotated[int, Range(1, 1 << 24)]
+    digest: Annotated[bytes, Size(32, 32)]
+
+
 # --- what members say ---------------------------------------------------------------------------------------------
 
 
@@ -272,6 +308,7 @@ class AppendEntriesResponse:
         matched: Whether the logs agree up to ``last``.
         last: If matched, the newest position that the message vouched for; else where they may agree at the latest.
         round: Echo of the message's.
+        fetching: The follower is being brought up to date by others: no entries for now.
     """
 
     wire_tag: ClassVar[int] = 6
@@ -280,6 +317,31 @@ class AppendEntriesResponse:
     matched: bool
     last: Cursor
     round: int
+    fetching: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallSnapshot:
+    """Says to a follower that what it lacks has been compacted: it must fetch a snapshot, from whoever has one.
+
+    Source: Raft paper, figure 13; the chunks travel by :class:`FetchChunk`, from several members at once. It is a
+    heartbeat too, answered by :class:`AppendEntriesResponse`.
+
+    Attributes:
+        term: Leader's current term.
+        base: What the leader's log begins behind; an older snapshot would not help.
+        round: As in :class:`AppendEntries`.
+    """
+
+    wire_tag: ClassVar[int] = 14
+    term: Term
+    base: Cursor
+    round: int
+
+    @property
+    def last(self) -> Cursor:
+        """The newest position this message vouches for."""
+        return self.base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,18 +407,71 @@ class ReadIndexResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StateSync:
-    """A message of the state sync provider: how members bring each other up to date beside the log's own flow.
+class FetchEntries:
+    """Asks any member for committed entries.
 
     Attributes:
-        kind: The provider's own message number.
-        body: In the provider's own encoding.
+        first: Index of the first.
+        last: Index of the last; the answer may end earlier.
     """
 
     wire_tag: ClassVar[int] = 12
-    kind: Annotated[int, Range(0, 255)]
-    body: Annotated[bytes, Size(0, MAX_COMMAND)]
+    first: Index
+    last: Index
     term: ClassVar[None] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedEntries:
+    """Answers :class:`FetchEntries`.
+
+    Attributes:
+        first: Echo.
+        prev: Position of the entry just before ``entries``.
+        entries: Committed entries from ``first`` on; none if the sender cannot help.
+    """
+
+    wire_tag: ClassVar[int] = 15
+    first: Index
+    prev: Cursor
+    entries: Annotated[tuple[LogEntry, ...], Size(0, 65536)]
+    term: ClassVar[None] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchChunk:
+    """Asks any member that holds a snapshot for one of its chunks.
+
+    Attributes:
+        digest: Which snapshot.
+        number: Which chunk, from 0.
+    """
+
+    wire_tag: ClassVar[int] = 16
+    digest: Annotated[bytes, Size(32, 32)]
+    number: Annotated[int, Range(0, 1 << 24)]
+    term: ClassVar[None] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedChunk:
+    """Answers :class:`FetchChunk`.
+
+    Attributes:
+        digest: Echo.
+        number: Echo.
+        data: The chunk; None if the sender no longer holds that snapshot.
+    """
+
+    wire_tag: ClassVar[int] = 17
+    digest: Annotated[bytes, Size(32, 32)]
+    number: Annotated[int, Range(0, 1 << 24)]
+    data: Annotated[bytes, Size(0, MAX_CHUNK)] | None
+    term: ClassVar[None] = None
+
+
+StateSync = FetchEntries | FetchedEntries | FetchChunk | FetchedChunk
+"""How members bring each other up to date beside the leader's own replication."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,6 +485,8 @@ class Standing:
         attempt: Number of the member's newest attempt at founding.
         gone: Founders of its genesis that it knows to be gone for good.
         leaving: Whether it wants out of the voter set.
+        lost: Members that an operator has declared lost for ever (``recover``).
+        snapshot: The newest snapshot that others may fetch from it.
     """
 
     wire_tag: ClassVar[int] = 13
@@ -379,6 +496,8 @@ class Standing:
     attempt: int
     gone: Annotated[tuple[Member, ...], Size(0, 31)]
     leaving: bool
+    lost: Annotated[tuple[Member, ...], Size(0, 256)] = ()
+    snapshot: Snapshot | None = None
     term: ClassVar[None] = None
 
 
@@ -394,11 +513,15 @@ Message = (
     | ProposeResponse
     | ReadIndex
     | ReadIndexResponse
-    | StateSync
+    | FetchEntries
     | Standing
+    | InstallSnapshot
+    | FetchedEntries
+    | FetchChunk
+    | FetchedChunk
 )
 
 
 def names_leader(message: Message) -> bool:
     """Whether the message says that its sender leads the message's term."""
-    return isinstance(message, AppendEntries | TimeoutNow)
+    return isinstance(message, AppendEntries | InstallSnapshot | TimeoutNow)

@@ -27,6 +27,8 @@ class Progress:
         next: Index of the next entry to send.
         probing: Whether ``next`` is still a guess.
         paused: While probing: the guess is on its way.
+        held: The member is fetching from others: it gets heartbeats only.
+        told_to_install: Since the last heartbeat, that it needs a snapshot.
         commit: The commit index that was last told.
         round: The newest round that it confirmed.
         heard: When it last answered, on the engine's clock, in seconds.
@@ -38,6 +40,8 @@ class Progress:
     counted: Index = Index(0)
     probing: bool = True
     paused: bool = False
+    held: bool = False
+    told_to_install: bool = False
     commit: Index = Index(0)
     round: int = 0
     _inflight: deque[tuple[int, int]] = field(default_factory=deque)
@@ -46,6 +50,8 @@ class Progress:
     @property
     def ready(self) -> bool:
         """Whether another message with entries may leave."""
+        if self.held:
+            return False
         if self.probing:
             return not self.paused
         return len(self._inflight) < WINDOW_MESSAGES and self._inflight_bytes < WINDOW_BYTES

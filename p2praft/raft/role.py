@@ -1,7 +1,7 @@
 """What all roles share, handled once and in this order.
 
 1. A message of an older term is dropped.
-2. State sync is offered to its provider.
+2. State sync goes to its provider.
 3. A newer term makes any role a follower, of the message's sender if it leads that term.
 4. A request for a vote is answered, whatever the role (the table is :func:`cast_vote`).
 5. The rest goes to the role, whose answer may be *unexpected* (logged and dropped), *step down* (a candidate that
@@ -44,7 +44,8 @@ def receive(role: Role, message: Message, sender: Member, ctx: Context) -> Role:
     if message.term is not None and message.term < ctx.term:
         logger.debug("%s drops a stale %s of term %d from %s", ctx.me, type(message).__name__, message.term, sender)
         return role
-    if isinstance(message, StateSync) and ctx.provider and ctx.provider.receive(message, sender, ctx):
+    if isinstance(message, StateSync):
+        ctx.provider.receive(message, sender, ctx)
         return role
     if message.term is not None and message.term > ctx.term:
         role = step_down(role, message, sender, ctx)

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from p2praft import ConsensusConfig, LeadershipPreference, PeerId
 from p2praft.raft.candidate import Candidate
-from p2praft.raft.context import StateSyncProvider
 from p2praft.raft.effects import Effects, HardState, Restored
 from p2praft.raft.engine import Engine
 from p2praft.raft.follower import Follower
@@ -101,7 +100,6 @@ class Bench:
         observers: int = 0,
         vote: Member | None = None,
         auto_persist: bool = True,
-        provider: StateSyncProvider | None = None,
         config: ConsensusConfig = CONFIG,
     ) -> None:
         self.members = [member(number) for number in range(1, voters + observers + 1)]
@@ -118,7 +116,6 @@ class Bench:
             rng=random.Random(1),
             now=0.0,
             restored=Restored(state=state, entries=entries),
-            provider=provider,
         )
         self.effects: list[Effects] = []
         for number, other in enumerate(self.members[1:], start=2):

@@ -8,18 +8,18 @@ import pytest
 
 from p2praft import LeadershipPreference
 from p2praft.raft.candidate import Candidate
-from p2praft.raft.context import Context
 from p2praft.raft.effects import EventKind
 from p2praft.raft.follower import Follower
 from p2praft.raft.messages import (
     AppendEntriesResponse,
     Configuration,
+    FetchedEntries,
+    FetchEntries,
     Index,
     Member,
     PreVoteResponse,
     RequestVote,
     RequestVoteResponse,
-    StateSync,
     Term,
     TimeoutNow,
     Vote,
@@ -27,18 +27,6 @@ from p2praft.raft.messages import (
 from tests.raft.support import Bench, append, at, entry, only, pre_vote, request_vote
 
 OBSERVER = LeadershipPreference.OBSERVER
-
-
-class Provider:
-    """A state sync provider that takes what it is told to take."""
-
-    def __init__(self, *, takes: bool) -> None:
-        self.takes = takes
-        self.seen: list[StateSync] = []
-
-    def receive(self, message: StateSync, sender: Member, ctx: Context) -> bool:
-        self.seen.append(message)
-        return self.takes
 
 
 # --- 1. older terms
@@ -66,21 +54,15 @@ def test_a_stale_response_does_not_elect() -> None:
 # --- 2. state sync
 
 
-def test_state_sync_is_offered_to_the_provider_first() -> None:
-    provider = Provider(takes=True)
-    bench = Bench(3, 2, provider=provider)
-    message = StateSync(kind=1, body=b"chunk")
-    assert bench.receive(message, bench.voters[1]) == []
-    assert provider.seen == [message]
-
-
-def test_state_sync_that_the_provider_refuses_reaches_the_role_and_is_unexpected_there(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    bench = Bench(3, 2, provider=Provider(takes=False))
-    with caplog.at_level(logging.DEBUG, "p2praft.raft"):
-        bench.receive(StateSync(kind=1, body=b""), bench.voters[1])
-    assert "did not expect StateSync" in caplog.text
+def test_state_sync_is_answered_in_whatever_role_and_changes_nothing() -> None:
+    bench = Bench(3, 2)
+    for role in ("follower", "candidate"):
+        assert bench.engine.role.name == role
+        deadline = bench.engine.role.deadline
+        [answer] = only(bench.receive(FetchEntries(first=Index(1), last=Index(9)), bench.voters[1]), FetchedEntries)
+        assert answer.entries == (), "nothing is known to be committed yet"
+        assert bench.engine.role.deadline == deadline
+        bench.time_out()
 
 
 # --- 3. newer terms

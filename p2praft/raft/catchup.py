@@ -1,0 +1,354 @@
+"""Bringing a member that is far behind up to date from several others at once, followers before the leader.
+
+What is fetched is committed: log entries, or the chunks of a snapshot and then the entries behind it. Committed entries
+and snapshots of one digest are the same wherever they come from, so pieces are asked of whoever is bonded, a few at a
+time of each; whoever does not answer in time, or no longer has it, is left out and its pieces are asked of the rest.
+When nobody is left the leader goes on as it would without all this.
+
+Source: Raft paper, section 7; the division of the work among members is our own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter, deque
+from collections.abc import Iterable
+
+from p2praft.raft.context import Context
+from p2praft.raft.effects import EventKind, SendChunk, StoreChunk
+from p2praft.raft.messages import (
+    START,
+    AppendEntriesResponse,
+    Cursor,
+    FetchChunk,
+    FetchedChunk,
+    FetchedEntries,
+    FetchEntries,
+    Index,
+    InstallSnapshot,
+    LogEntry,
+    Member,
+    Snapshot,
+    Standing,
+    StateSync,
+    Term,
+    Vote,
+)
+
+logger = logging.getLogger("p2praft.raft")
+
+FAR_BEHIND = 4096
+"""Entries behind the leader from which a member asks others than the leader."""
+RANGE = 1024
+"""Entries asked for at once."""
+RANGE_BYTES = 256 * 1024
+"""Bytes of entries that are sent at once at most."""
+WINDOW = 4
+"""Pieces that are asked of one member and not answered."""
+
+
+class Fetch:
+    """A list of pieces and whom they are asked of.
+
+    Attributes:
+        busy: Pieces that were asked for: of whom, and until when they are waited for.
+        failed: Members that are not asked again.
+    """
+
+    def __init__(self, pieces: deque[int]) -> None:
+        self.pieces = pieces
+        self.busy: dict[int, tuple[Member, float]] = {}
+        self.failed: set[Member] = set()
+
+    @property
+    def deadline(self) -> float:
+        """When the next piece is overdue."""
+        return min((until for _, until in self.busy.values()), default=float("inf"))
+
+    def answered(self, piece: int, sender: Member) -> bool:
+        """Whether the piece was expected from ``sender``; it is no longer."""
+        if self.busy.get(piece, (None, 0.0))[0] != sender:
+            return False
+        del self.busy[piece]
+        return True
+
+    def again(self, piece: int) -> None:
+        """The piece must be asked for once more."""
+        self.busy.pop(piece, None)
+        self.pieces.appendleft(piece)
+
+    def give_up_on(self, member: Member) -> None:
+        """Ask others for whatever it owes."""
+        self.failed.add(member)
+        for piece in [piece for piece, (owner, _) in self.busy.items() if owner == member]:
+            self.again(piece)
+
+    def next_source(self, sources: list[Member]) -> Member | None:
+        """Who of ``sources`` has room for another piece and owes the fewest; the earlier one of equals."""
+        owed = Counter(owner for owner, _ in self.busy.values())
+        free = [member for member in sources if member not in self.failed and owed[member] < WINDOW]
+        return min(free, key=lambda member: owed[member], default=None)
+
+
+class EntryFetch(Fetch):
+    """Committed entries up to ``target``. A piece is the index from which entries are asked for, to its range's end."""
+
+    def __init__(self, first: Index, target: Index) -> None:
+        super().__init__(deque(range(first, target + 1, RANGE)))
+        self.first, self.target = first, target
+        self.held: dict[int, tuple[Cursor, tuple[LogEntry, ...]]] = {}
+
+    def end_of(self, piece: int) -> Index:
+        """The last index of the range that ``piece`` is in."""
+        return Index(min(piece + RANGE - 1 - (piece - self.first) % RANGE, self.target))
+
+
+class SnapshotFetch(Fetch):
+    """The chunks of a snapshot. A piece is a chunk's number."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(deque(range(snapshot.chunks)))
+        self.snapshot = snapshot
+        self.digests: dict[int, bytes] = {}
+        self.restoring = False
+
+
+class CatchUp:
+    """One member's part in it: what it fetches, and what it gives to others.
+
+    Attributes:
+        history: The history that is fetched for; ours, or the one that a member without history is about to join.
+    """
+
+    def __init__(self) -> None:
+        self.history = b""
+        self._fetch: EntryFetch | SnapshotFetch | None = None
+        self._not_before = float("-inf")
+
+    @property
+    def fetching(self) -> bool:
+        """Whether others are bringing this member up to date, so that the leader need not."""
+        return self._fetch is not None
+
+    @property
+    def deadline(self) -> float:
+        """When :meth:`tick` has something to do."""
+        return self._fetch.deadline if self._fetch else float("inf")
+
+    # --- when to begin and to end
+
+    def on_far_behind(self, leader_at: Index, ctx: Context) -> None:
+        """The leader's log goes at least to ``leader_at``, and ours ends before."""
+        first = Index(ctx.log.last.index + 1)
+        if self._fetch is not None or ctx.now < self._not_before or leader_at - first < FAR_BEHIND:
+            return
+        if self._followers(self._of_history(ctx.history, ctx), ctx):
+            self._begin(EntryFetch(first, leader_at), ctx.history, ctx)
+
+    def on_install_snapshot(self, request: InstallSnapshot, history: bytes, ctx: Context) -> None:
+        """The leader no longer has the entries that we lack."""
+        fetch = self._fetch
+        if isinstance(fetch, EntryFetch) or (isinstance(fetch, SnapshotFetch) and fetch.restoring):
+            return  # others still have those entries, or we are nearly there
+        offers = Counter(
+            standing.snapshot
+            for standing in self._of_history(history, ctx).values()
+            if standing.snapshot is not None
+            and standing.snapshot.base.last.index >= max(request.base.index, ctx.commit + 1)
+        )
+        if isinstance(fetch, SnapshotFetch) and fetch.snapshot in offers:
+            fetch.failed.clear()
+            self._ask(ctx)
+        elif offers:
+            # The newest, and of several at one position the one that most can give.
+            best = max(offers, key=lambda s: (s.base.last.index, offers[s], s.digest))
+            self._begin(SnapshotFetch(best), history, ctx)
+        else:
+            self.stop()
+
+    def stop(self) -> None:
+        """Forget what was being fetched: the history is given up, or the member no longer follows."""
+        self._fetch = None
+
+    def tick(self, ctx: Context) -> None:
+        """Ask others for what is overdue."""
+        fetch = self._fetch
+        if fetch is None or ctx.now < fetch.deadline:
+            return
+        for owner in {owner for owner, until in fetch.busy.values() if until <= ctx.now}:
+            logger.info("%s does not get what it asked %s for; it asks others", ctx.me, owner)
+            fetch.give_up_on(owner)
+        self._ask(ctx)
+
+    def on_bond_lost(self, member: Member, ctx: Context) -> None:
+        """Whatever ``member`` owes is asked of others."""
+        if self._fetch is not None:
+            self._fetch.give_up_on(member)
+            self._fetch.failed.discard(member)
+            self._ask(ctx)
+
+    # --- messages
+
+    def receive(self, message: StateSync, sender: Member, ctx: Context) -> None:
+        """Answer, or take an answer."""
+        if isinstance(message, FetchEntries):
+            self._give_entries(message, sender, ctx)
+        elif isinstance(message, FetchChunk):
+            if ctx.snapshot is not None and ctx.snapshot.digest == message.digest:
+                ctx.chunks.append(SendChunk(to=sender, digest=message.digest, number=message.number))
+            else:
+                ctx.send(sender, FetchedChunk(digest=message.digest, number=message.number, data=None))
+        elif isinstance(message, FetchedEntries):
+            self._take_entries(message, sender, ctx)
+        else:
+            self._take_chunk(message, sender, ctx)
+
+    def _give_entries(self, request: FetchEntries, sender: Member, ctx: Context) -> None:
+        entries: tuple[LogEntry, ...] = ()
+        prev = START
+        if ctx.log.base.index < request.first <= ctx.commit:
+            last = min(request.last, ctx.commit, request.first + RANGE - 1)
+            entries = ctx.log.slice(request.first, last, RANGE_BYTES)
+            prev = ctx.log.cursor_at(request.first - 1)
+        ctx.send(sender, FetchedEntries(first=request.first, prev=prev, entries=entries))
+
+    def _take_entries(self, message: FetchedEntries, sender: Member, ctx: Context) -> None:
+        fetch = self._fetch
+        if not isinstance(fetch, EntryFetch) or not fetch.answered(message.first, sender):
+            return
+        entries = message.entries
+        if not entries or not well_formed(message.prev, entries, ctx.term) or entries[0].index != message.first:
+            fetch.give_up_on(sender)
+            fetch.again(message.first)
+        else:
+            fetch.held[message.first] = (message.prev, entries)
+            if entries[-1].index < fetch.end_of(message.first):
+                fetch.pieces.appendleft(entries[-1].index + 1)  # cut short by its size
+            self._append_held(fetch, ctx)
+        self._ask(ctx)
+
+    def _append_held(self, fetch: EntryFetch, ctx: Context) -> None:
+        for first in sorted(fetch.held):
+            if first > ctx.log.last.index + 1:
+                break
+            prev, entries = fetch.held.pop(first)
+            if not ctx.log.matches(prev):
+                # The end of our log was never committed: the leader finds where it parts from its own.
+                self._give_up(ctx)
+                return
+            if missing := ctx.log.missing_from(entries):
+                ctx.persist(missing)
+            ctx.commit_up_to(entries[-1].index)
+        if ctx.log.last.index >= fetch.target:
+            self.stop()
+            self._report(ctx, matched=True)
+
+    def _take_chunk(self, message: FetchedChunk, sender: Member, ctx: Context) -> None:
+        fetch = self._fetch
+        if not isinstance(fetch, SnapshotFetch) or fetch.snapshot.digest != message.digest:
+            return
+        if fetch.busy.get(message.number, (None, 0.0))[0] != sender:
+            return
+        if message.data is None:
+            fetch.give_up_on(sender)
+            self._ask(ctx)
+            return
+        # It stays busy until it is stored: the disk's pace bounds what is under way.
+        fetch.busy[message.number] = (sender, float("inf"))
+        fetch.digests[message.number] = hashlib.sha256(message.data).digest()
+        ctx.chunks.append(StoreChunk(snapshot=fetch.snapshot, number=message.number, data=message.data))
+
+    def chunk_stored(self, snapshot: Snapshot, number: int, ctx: Context) -> None:
+        """The shell has stored a chunk."""
+        fetch = self._fetch
+        if not isinstance(fetch, SnapshotFetch) or fetch.snapshot != snapshot or number not in fetch.busy:
+            return
+        del fetch.busy[number]
+        if fetch.pieces or fetch.busy:
+            self._ask(ctx)
+        elif digest_of([fetch.digests[at] for at in range(snapshot.chunks)]) == snapshot.digest:
+            fetch.restoring = True
+            ctx.restore = snapshot
+        else:
+            logger.warning("%s fetched a snapshot whose digest is wrong; it drops it and asks again", ctx.me)
+            self._give_up(ctx)
+
+    def installed(self, ctx: Context) -> None:
+        """The snapshot stands in place of the log: the leader goes on behind it."""
+        self.stop()
+        self._report(ctx, matched=True)
+
+    # --- inner workings
+
+    def _begin(self, fetch: EntryFetch | SnapshotFetch, history: bytes, ctx: Context) -> None:
+        self._fetch, self.history = fetch, history
+        if isinstance(fetch, SnapshotFetch):
+            what = f"a snapshot at {fetch.snapshot.base.last.index}, {fetch.snapshot.chunks} chunks"
+        else:
+            what = f"entries {fetch.first} to {fetch.target}"
+        ctx.emit(EventKind.CATCHING_UP, text=f"fetches {what}")
+        self._ask(ctx)
+
+    def _ask(self, ctx: Context) -> None:
+        """Hand out pieces to whoever has room."""
+        fetch = self._fetch
+        if fetch is None:
+            return
+        holders = self._of_history(self.history, ctx)
+        if isinstance(fetch, SnapshotFetch):
+            holders = {member: s for member, s in holders.items() if s.snapshot == fetch.snapshot}
+        sources = [member for member in self._followers(holders, ctx) if member not in fetch.failed]
+        if not sources and isinstance(fetch, SnapshotFetch):
+            sources = [member for member in holders if member not in fetch.failed]  # the leader alone has it
+        while fetch.pieces and (source := fetch.next_source(sources)) is not None:
+            piece = fetch.pieces.popleft()
+            fetch.busy[piece] = (source, ctx.now + 2 * ctx.config.election_timeout)
+            request: StateSync
+            if isinstance(fetch, SnapshotFetch):
+                request = FetchChunk(digest=fetch.snapshot.digest, number=piece)
+            else:
+                request = FetchEntries(first=Index(piece), last=fetch.end_of(piece))
+            ctx.send(source, request, history=self.history)
+        if fetch.pieces and not fetch.busy:
+            self._give_up(ctx)
+
+    def _of_history(self, history: bytes, ctx: Context) -> dict[Member, Standing]:
+        return {
+            member: standing
+            for member, standing in ctx.bonded.items()
+            if standing is not None and standing.founded and standing.genesis and standing.genesis.history == history
+        }
+
+    def _followers(self, members: Iterable[Member], ctx: Context) -> list[Member]:
+        return sorted(member for member in members if member != ctx.leader)
+
+    def _give_up(self, ctx: Context) -> None:
+        """Nobody can help: leave it to the leader for a while."""
+        self.stop()
+        self._not_before = ctx.now + 4 * ctx.config.election_timeout
+        self._report(ctx, matched=False)
+
+    def _report(self, ctx: Context, *, matched: bool) -> None:
+        """Have the leader go on where our log ends."""
+        if ctx.leader is None or ctx.leader == ctx.me or ctx.genesis is None:
+            return
+        vote = Vote.GRANTED if matched and not ctx.preference.is_observer else Vote.ABSTAINED
+        last = ctx.log.cursor_at(ctx.commit) if matched else ctx.log.last
+        answer = AppendEntriesResponse(term=ctx.term, vote=vote, matched=matched, last=last, round=0)
+        ctx.send_when_durable(ctx.leader, answer)
+
+
+def digest_of(chunk_digests: Iterable[bytes]) -> bytes:
+    """A snapshot's digest, from the SHA-256 digests of its chunks in order."""
+    return hashlib.sha256(b"".join(chunk_digests)).digest()
+
+
+def well_formed(prev: Cursor, entries: Iterable[LogEntry], term: Term) -> bool:
+    """Whether entries follow ``prev`` without a gap, by terms that never go back or past ``term``."""
+    index, last = prev.index, prev.term
+    for entry in entries:
+        if entry.index != index + 1 or entry.term < last:
+            return False
+        index, last = entry.index, entry.term
+    return last <= term
