@@ -57,11 +57,11 @@ class MapMachine(StructureMachine):
         self.queries = {"get": self._get, "page": self._page, "version": lambda: self._version}
 
     def snapshot(self) -> Any:
-        return [self._version, [[key, value, version] for key, (value, version) in self._entries.items()]]
+        return [self._version, list(self._entries.items())]
 
     def restore(self, snapshot: Any) -> None:
         self._version, entries = snapshot
-        self._entries = {key: (value, version) for key, value, version in entries}
+        self._entries = {key: (value, version) for key, (value, version) in entries}
 
     def _set(self, ctx: ApplyContext, items: list[tuple[str, bytes]], expected: int | None = None) -> list[Any]:
         if expected is not None:

@@ -47,6 +47,12 @@ class Applier:
         self.sessions = SessionTable()
         self.index = Index(0)
 
+    def restore(self, index: Index, sessions: SessionTable, state: Any) -> None:
+        """Take a snapshot's state, as of entry ``index``."""
+        self.machine.restore(state)
+        self.sessions = sessions
+        self.index = index
+
     def apply(self, entry: LogEntry) -> Applied | None:
         """Apply one entry; None if it carries nothing for the state machine."""
         self.index = entry.index

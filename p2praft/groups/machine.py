@@ -6,7 +6,7 @@ be deterministic: no clock (use ``ctx.time``), no dice, no iteration over sets, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,6 +14,11 @@ import msgpack
 
 from p2praft.errors import CommandFailed
 from transport import PeerId
+
+SMALL = 16
+"""Items up to which an inner list or dict of a snapshot is packed at once."""
+
+_PACKER = msgpack.Packer(datetime=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +69,39 @@ class StateMachine:
         raise NotImplementedError
 
     def snapshot(self) -> Any:
-        """The whole state as a value that :meth:`restore` takes."""
+        """The whole state as a value that :meth:`restore` takes.
+
+        What is applied later must not show in it: copy what can change. It is encoded later, piece by piece, while
+        commands go on being applied; so take a shallow copy and be quick.
+        """
         raise NotImplementedError
 
     def restore(self, snapshot: Any) -> None:
         """Replace the whole state by a snapshot's."""
         raise NotImplementedError
+
+    def chunks(self, snapshot: Any) -> Iterator[bytes]:
+        """A snapshot's bytes in pieces, made one after the other so that a large one holds nothing up.
+
+        Override it together with :meth:`join` if you override :meth:`encode` and snapshots are large. It must not look
+        at the machine's state, and may be called on another thread.
+        """
+        if type(self).encode is StateMachine.encode:
+            return pack_pieces(snapshot)
+        return iter((self.encode(snapshot),))
+
+    def join(self, chunks: Iterable[bytes]) -> Any:
+        """The snapshot whose bytes are ``chunks``, cut anywhere; under the same rules as :meth:`chunks`."""
+        if type(self).decode is not StateMachine.decode:
+            return self.decode(b"".join(chunks))
+        unpacker = msgpack.Unpacker(timestamp=3, strict_map_key=False, max_buffer_size=0)
+        for chunk in chunks:
+            unpacker.feed(chunk)
+            try:
+                return unpacker.unpack()
+            except msgpack.OutOfData:
+                continue
+        raise ValueError("the snapshot's bytes end too early")
 
     def encode(self, value: Any) -> bytes:
         """Bytes of a command, query, result or snapshot."""
@@ -106,6 +138,22 @@ def pack(value: Any) -> bytes:
     """
     data: bytes = msgpack.packb(value, datetime=True)
     return data
+
+
+def pack_pieces(value: Any, depth: int = 3) -> Iterator[bytes]:
+    """The bytes of :func:`pack`, in pieces: lists and dicts of the outer levels are packed item by item."""
+    kind = type(value)
+    if depth == 0 or kind not in (list, tuple, dict) or (depth < 3 and len(value) <= SMALL):
+        yield pack(value)
+    elif kind is dict:
+        yield _PACKER.pack_map_header(len(value))
+        for key, item in value.items():
+            yield pack(key)
+            yield from pack_pieces(item, depth - 1)
+    else:
+        yield _PACKER.pack_array_header(len(value))
+        for item in value:
+            yield from pack_pieces(item, depth - 1)
 
 
 def unpack(data: bytes) -> Any:

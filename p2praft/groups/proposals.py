@@ -14,7 +14,7 @@ import anyio
 
 from p2praft.groups.applier import Applied
 from p2praft.raft.messages import Commands, Index, OpenSession
-from p2praft.raft.sessions import Verdict
+from p2praft.raft.sessions import SessionTable, Verdict
 
 MAX_PENDING = 65_536
 """Commands of one member that may be unsettled; more callers wait."""
@@ -204,6 +204,12 @@ class Proposals:
         for sequence, ok, result in applied.outcomes:
             self._settle(sequence, ok, result)
         self.resend_at = now + self._forward_timeout if self._sent else float("inf")
+
+    def on_restored(self, sessions: SessionTable, now: float) -> None:
+        """A snapshot was taken in place of entries that we never saw applied: its sessions say what came of ours."""
+        if self._session is not None:
+            outcomes = sessions.outcomes(self._session)
+            self.on_applied(Applied(session=self._session, verdict=Verdict.REPEAT, outcomes=outcomes), now)
 
     def restart(self, now: float) -> None:
         """Our session is unknown: none of what is unsettled was applied, and under it never will be. Open another."""

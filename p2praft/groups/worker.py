@@ -12,6 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -25,9 +26,11 @@ from p2praft.groups.events import GroupEvent
 from p2praft.groups.machine import StateMachine
 from p2praft.groups.proposals import RETRY_DELAY, Call, Proposals
 from p2praft.groups.queries import Queries
-from p2praft.raft.effects import Accepted, Effects, Write
+from p2praft.groups.snapshots import Making, Snapshots
+from p2praft.raft.effects import Accepted, ChunkWrite, Effects, Outgoing, SendChunk, StoreChunk, Write
 from p2praft.raft.engine import Engine
-from p2praft.raft.messages import Member
+from p2praft.raft.messages import FetchedChunk, Member, Snapshot
+from p2praft.raft.sessions import SessionTable
 from p2praft.storage import Storage
 from transport import LinkClosed, LinkFull, PeerId
 from transport.feed import Feed
@@ -80,10 +83,22 @@ class Worker:
         self.queries = Queries(forward_timeout=config.forward_timeout)
         self.events: Feed[GroupEvent] = Feed()
         self.failure: P2PRaftError | None = None
+        self.snapshots = Snapshots(
+            applier=self.applier,
+            storage=storage,
+            every=config.snapshot_every,
+            store=self._store,
+            made=lambda making, snapshot: self._post(lambda now: self._compact(making, snapshot, now)),
+            taken=lambda snapshot, sessions, state: self._post(
+                lambda now: self._install(snapshot, sessions, state, now)
+            ),
+            send=self._send_chunk,
+            fail=self._fail,
+        )
         self._storage = storage
         self._inbox: deque[Callable[[float], None]] = deque()
         self._woken = anyio.Event()
-        self._writes: list[Write] = []
+        self._writes: list[tuple[Write | ChunkWrite, Callable[[], None] | None]] = []
         self._write_ready = anyio.Event()
         self._changed = anyio.Event()
         self._closing = False
@@ -95,6 +110,8 @@ class Worker:
         """Drive the engine until the group closes or its storage fails."""
         try:
             async with anyio.create_task_group() as tasks:
+                await self._restore()
+                tasks.start_soon(self.snapshots.run)
                 if self._storage.blocking:
                     tasks.start_soon(self._write_to_disk)
                 await self._turns()
@@ -144,6 +161,17 @@ class Worker:
                 logger.exception("group %s fails on this node", self.name)
                 self._fail(P2PRaftError(f"group {self.name!r} stopped on this node: {type(error).__name__}: {error}"))
 
+    async def _restore(self) -> None:
+        """Begin where the newest snapshot in the storage ends."""
+        snapshot = self.engine.ctx.snapshot
+        if snapshot is None:
+            return
+        try:
+            sessions, state = await self.snapshots.restore(snapshot, pending=False)
+            self.applier.restore(snapshot.base.last.index, sessions, state)
+        except P2PRaftError as error:
+            self._fail(error)
+
     def _turn(self, now: float) -> None:
         for _ in range(len(self._inbox)):
             self._inbox.popleft()(now)
@@ -169,13 +197,14 @@ class Worker:
                 if bond is not None and bond.member == outgoing.to:
                     bond.send(outgoing)
             self._deliver(effects, now)
-            if effects.write is None:
+            if effects.write is not None and self._storage.blocking:
+                self._queue_write(effects.write, None)
+            elif effects.write is not None:
+                self._storage.write((effects.write,))
+            # Behind the write: it may name the snapshot whose place the next chunks take.
+            self._perform_chunks(effects, now)
+            if effects.write is None or self._storage.blocking:
                 return
-            if self._storage.blocking:
-                self._writes.append(effects.write)
-                self._write_ready.set()
-                return
-            self._storage.write((effects.write,))
             self.engine.persisted(effects.write.serial, now)
             effects = self.engine.take_effects()
 
@@ -184,10 +213,12 @@ class Worker:
         if effects.reset:
             self.applier.reset()
             self.proposals.restart(now)
+            self.snapshots.give_up_making()
         for entry in effects.committed:
             applied = self.applier.apply(entry)
             if applied is not None:
                 self.proposals.on_applied(applied, now)
+            self.snapshots.on_applied(entry, self.engine.base_at, now)
         for answer in effects.answers:
             if isinstance(answer, Accepted):
                 self.proposals.on_answer(answer.request, answer.index, now)
@@ -208,14 +239,65 @@ class Worker:
         while True:
             await self._write_ready.wait()
             self._write_ready = anyio.Event()
-            writes, self._writes = self._writes, []
+            batch, self._writes = self._writes, []
             try:
-                await anyio.to_thread.run_sync(self._storage.write, writes)
+                await anyio.to_thread.run_sync(self._storage.write, [write for write, _ in batch])
             except StorageError as error:
                 self._fail(error)
                 return
-            serial = writes[-1].serial
+            serial = max((write.serial for write, _ in batch if isinstance(write, Write)), default=0)
             self._post(lambda now, serial=serial: self.engine.persisted(serial, now))  # type: ignore[misc]
+            for _, done in batch:
+                if done is not None:
+                    done()
+
+    def _queue_write(self, write: Write | ChunkWrite, done: Callable[[], None] | None) -> None:
+        self._writes.append((write, done))
+        self._write_ready.set()
+
+    # --- snapshots
+
+    def _perform_chunks(self, effects: Effects, now: float) -> None:
+        for chunk in effects.chunks:
+            if isinstance(chunk, SendChunk):
+                self.snapshots.give(chunk, now)
+            else:
+                self._store_fetched(chunk)
+        if effects.restore is not None:
+            self.snapshots.take(effects.restore)
+
+    def _compact(self, making: Making, snapshot: Snapshot, now: float) -> None:
+        if self.snapshots.finish(making):
+            self.engine.compact(snapshot, now)
+
+    def _store(self, write: ChunkWrite, done: Callable[[], None]) -> None:
+        if self._storage.blocking:
+            self._queue_write(write, done)
+        else:
+            self._storage.write((write,))
+            done()
+
+    def _store_fetched(self, chunk: StoreChunk) -> None:
+        self.snapshots.give_up_making()
+        self._store(
+            ChunkWrite(number=chunk.number, data=chunk.data),
+            lambda: self._post(lambda now: self.engine.chunk_stored(chunk.snapshot, chunk.number, now)),
+        )
+
+    def _send_chunk(self, request: SendChunk, message: FetchedChunk) -> None:
+        ctx = self.engine.ctx
+        bond = self.bonds.get(request.to.peer_id)
+        if bond is None or bond.member != request.to:
+            return
+        if ctx.snapshot is None or ctx.snapshot.digest != request.digest:
+            message = FetchedChunk(digest=request.digest, number=request.number, data=None)
+        bond.send(Outgoing(to=request.to, history=ctx.history, message=message))
+
+    def _install(self, snapshot: Snapshot, sessions: SessionTable, state: Any, now: float) -> None:
+        if self.engine.install(snapshot, now):
+            self.applier.restore(snapshot.base.last.index, sessions, state)
+            self.proposals.on_restored(sessions, now)
+            self.queries.serve(self.applier.index)
 
     def _fail(self, error: P2PRaftError) -> None:
         """Stop rather than forget."""

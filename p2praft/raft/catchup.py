@@ -125,6 +125,7 @@ class CatchUp:
         self.history = b""
         self._fetch: EntryFetch | SnapshotFetch | None = None
         self._not_before = float("-inf")
+        self._leader: Member | None = None  # a member without history follows nobody yet
 
     @property
     def fetching(self) -> bool:
@@ -146,8 +147,9 @@ class CatchUp:
         if self._followers(self._of_history(ctx.history, ctx), ctx):
             self._begin(EntryFetch(first, leader_at), ctx.history, ctx)
 
-    def on_install_snapshot(self, request: InstallSnapshot, history: bytes, ctx: Context) -> None:
+    def on_install_snapshot(self, request: InstallSnapshot, leader: Member, history: bytes, ctx: Context) -> None:
         """The leader no longer has the entries that we lack."""
+        self._leader = leader
         fetch = self._fetch
         if isinstance(fetch, EntryFetch) or (isinstance(fetch, SnapshotFetch) and fetch.restoring):
             return  # others still have those entries, or we are nearly there
@@ -321,7 +323,7 @@ class CatchUp:
         }
 
     def _followers(self, members: Iterable[Member], ctx: Context) -> list[Member]:
-        return sorted(member for member in members if member != ctx.leader)
+        return sorted(member for member in members if member != (ctx.leader or self._leader))
 
     def _give_up(self, ctx: Context) -> None:
         """Nobody can help: leave it to the leader for a while."""

@@ -65,7 +65,7 @@ class StateSyncProvider(Interface):
         """The leader's log goes at least to ``leader_at``, and ours ends before."""
         ...
 
-    def on_install_snapshot(self, request: InstallSnapshot, history: bytes, ctx: Context) -> None:
+    def on_install_snapshot(self, request: InstallSnapshot, leader: Member, history: bytes, ctx: Context) -> None:
         """The leader no longer has the entries that we lack."""
         ...
 
@@ -267,8 +267,10 @@ class Context:
     def compact(self, snapshot: Snapshot, keep: int) -> None:
         """Take a stored snapshot of our own; the log then begins at most ``keep`` entries before it."""
         self.snapshot = self._snapshot = snapshot
-        self._base = self.log.base_at(self.log.trail(snapshot.base.last.index, keep))
-        self.log.begin_behind(self._base)
+        index = self.log.trail(snapshot.base.last.index, keep)
+        if index > self.log.base.index:
+            self._base = self.log.base_at(index)
+            self.log.begin_behind(self._base)
 
     def install(self, snapshot: Snapshot) -> None:
         """Take a stored snapshot in place of the log up to it (paper, figure 13, rules 6 and 7)."""
@@ -304,7 +306,7 @@ class Context:
 
     def pending_serial(self) -> int:
         """Serial of the write that will hold all that was changed so far."""
-        dirty = self._state_dirty or self._clear or self._base is not None or self.log.has_unwritten
+        dirty = self._state_dirty or self._clear or self._snapshot is not None or self.log.has_unwritten
         return self._issued + dirty
 
     def is_durable(self, serial: int) -> bool:

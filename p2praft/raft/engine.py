@@ -350,7 +350,7 @@ class Engine:
         if not isinstance(message, AppendEntries | InstallSnapshot):
             return False
         if isinstance(message, InstallSnapshot):
-            self.catch_up.on_install_snapshot(message, history, ctx)
+            self.catch_up.on_install_snapshot(message, sender, history, ctx)
         elif founding.may_adopt(message, sender, history, ctx):
             return True
         if isinstance(message, InstallSnapshot) or message.prev != START:

@@ -78,7 +78,7 @@ class Follower:
             return None
         if isinstance(message, InstallSnapshot):
             self._hear(sender, ctx)
-            ctx.provider.on_install_snapshot(message, ctx.history, ctx)
+            ctx.provider.on_install_snapshot(message, sender, ctx.history, ctx)
             self._refuse(sender, ctx.log.last, message.round, ctx)
             return None
         if isinstance(message, TimeoutNow):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from p2praft.raft.messages import Commands, Index, LogEntry, OpenSession
 
@@ -90,3 +91,15 @@ class SessionTable:
         """Remembered outcomes of a session, oldest first."""
         session = self._sessions.get(session_id)
         return tuple(session.results) if session else ()
+
+    def dump(self) -> list[Any]:
+        """The table as a MessagePack value; the same on every member."""
+        return [[key, s.used, s.last, [list(result) for result in s.results]] for key, s in self._sessions.items()]
+
+    @classmethod
+    def load(cls, dumped: list[Any]) -> SessionTable:
+        """The table that :meth:`dump` gave."""
+        table = cls()
+        for key, used, last, results in dumped:
+            table._sessions[key] = Session(used=used, last=last, results=deque(map(tuple, results)))
+        return table

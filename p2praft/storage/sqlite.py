@@ -9,32 +9,47 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import threading
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgpack
 
 from p2praft.errors import StorageError
-from p2praft.raft.effects import HardState, Restored, Write
-from p2praft.raft.messages import LogEntry
+from p2praft.raft.effects import ChunkWrite, HardState, Restored, Write
+from p2praft.raft.messages import Base, LogEntry, Snapshot
 from p2praft.storage.base import Storage
 from transport import WireError
 from transport.wire import Schema
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file format (``PRAGMA user_version``)."""
 APPLICATION_ID = 0x70327066
 """Marks the file as ours (``PRAGMA application_id``)."""
 
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The newest snapshot and in which of the two slots its chunks are; the next one is stored in the other."""
+
+    slot: int
+    snapshot: Snapshot
+
+
 _ENTRY: Schema[LogEntry] = Schema(LogEntry)
 _STATE: Schema[HardState] = Schema(HardState)
+_BASE: Schema[Base] = Schema(Base)
+_KEPT: Schema[_Kept] = Schema(_Kept)
 
-_TABLES = """
+_CHUNKS = "CREATE TABLE chunks (at INTEGER PRIMARY KEY, data BLOB NOT NULL);"
+_TABLES = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE entries (idx INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE archive (number INTEGER, idx INTEGER, data BLOB NOT NULL, PRIMARY KEY (number, idx)) WITHOUT ROWID;
+{_CHUNKS}
 """
 
 
@@ -60,45 +75,75 @@ class SqliteStorage(Storage):
         try:
             # One thread at a time uses it: the worker opens and closes it, its writer task writes.
             self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5)
+            # Chunks are read beside the writes, on a connection of their own: WAL readers and the writer do not wait.
+            self._reader = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5)
         except sqlite3.Error as error:
             raise self._error("open", error) from None
+        self._reading = threading.Lock()
+        self._kept: _Kept | None = None
         try:
             self._open()
         except sqlite3.Error as error:
-            self._db.close()
+            self.close()
             raise self._error("open", error) from None
         except StorageError:
-            self._db.close()
+            self.close()
             raise
 
     def load(self) -> Restored:
         try:
             rows = self._db.execute("SELECT idx, data FROM entries ORDER BY idx").fetchall()
-            state = self._meta("state")
+            state, base = self._meta("state"), self._meta("base")
         except sqlite3.Error as error:
             raise self._error("read", error) from None
-        entries = tuple(self._unseal(_ENTRY, data, f"entry {index}") for index, data in rows)
-        for expected, entry in enumerate(entries, start=1):
+        restored = Restored(
+            state=self._unseal(_STATE, state, "the hard state") if state else HardState(),
+            entries=tuple(self._unseal(_ENTRY, data, f"entry {index}") for index, data in rows),
+            base=self._unseal(_BASE, base, "the log's base") if base else None,
+            snapshot=self._kept.snapshot if self._kept else None,
+        )
+        begin = restored.base.last.index if restored.base else 0
+        for expected, entry in enumerate(restored.entries, start=begin + 1):
             if entry.index != expected:
                 raise self._corrupt(f"entry {expected} is missing")
-        return Restored(
-            state=self._unseal(_STATE, state, "the hard state") if state else HardState(),
-            entries=entries,
-        )
+        if begin and (restored.snapshot is None or restored.snapshot.base.last.index < begin):
+            raise self._corrupt(f"the log begins behind entry {begin}, but there is no snapshot up to there")
+        return restored
 
-    def write(self, writes: Sequence[Write]) -> None:
+    def write(self, writes: Sequence[Write | ChunkWrite]) -> None:
+        kept = self._kept
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for write in writes:
-                self._write_one(write)
+                if isinstance(write, ChunkWrite):
+                    self._db.execute(
+                        "INSERT OR REPLACE INTO chunks VALUES (?, ?)",
+                        (_at(self._free_slot, write.number), _seal_bytes(write.data)),
+                    )
+                else:
+                    self._write_one(write)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
+            self._kept = kept
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise self._error("write", error) from None
 
+    def chunk(self, number: int, *, pending: bool = False) -> bytes | None:
+        if not pending and self._kept is None:
+            return None
+        slot = self._free_slot if pending or self._kept is None else self._kept.slot
+        try:
+            with self._reading:
+                row = self._reader.execute("SELECT data FROM chunks WHERE at = ?", (_at(slot, number),)).fetchone()
+        except sqlite3.Error as error:
+            raise self._error("read", error) from None
+        return self._unseal_bytes(row[0], f"chunk {number} of the snapshot") if row else None
+
     def close(self) -> None:
         self._db.close()
+        with self._reading:
+            self._reader.close()
 
     # --- inner workings
 
@@ -126,39 +171,75 @@ class SqliteStorage(Storage):
                 f"BEGIN; {_TABLES} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT;"
             )
             db.execute("INSERT INTO meta VALUES ('incarnation', ?)", (secrets.token_bytes(8),))
+        elif version < FORMAT:
+            db.executescript(f"BEGIN; {_CHUNKS} PRAGMA user_version={FORMAT}; COMMIT;")
         incarnation = self._meta("incarnation")
         if incarnation is None or len(incarnation) != 8:
             raise self._corrupt("it has no incarnation")
         self.incarnation = incarnation
+        kept = self._meta("snapshot")
+        self._kept = self._unseal(_KEPT, kept, "the snapshot's description") if kept else None
+
+    @property
+    def _free_slot(self) -> int:
+        return 1 - self._kept.slot if self._kept else 0
 
     def _write_one(self, write: Write) -> None:
         db = self._db
         if write.clear:
             if write.archive:
-                db.execute(
-                    "INSERT INTO archive SELECT (SELECT coalesce(max(number), 0) + 1 FROM archive), idx, data FROM entries"
-                )
+                self._archive()
             db.execute("DELETE FROM entries")
+            db.execute("DELETE FROM meta WHERE name IN ('base', 'snapshot')")
+            self._kept = None
         if write.state is not None:
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('state', ?)", (_seal(_STATE, write.state),))
+            self._put_meta("state", _seal(_STATE, write.state))
+        if write.snapshot is not None:
+            self._kept = _Kept(self._free_slot, write.snapshot)
+            self._put_meta("snapshot", _seal(_KEPT, self._kept))
+            # The slot may hold the end of a longer one from before. The other slot's chunks are replaced one by one.
+            first, end = _at(self._kept.slot, write.snapshot.chunks), _at(self._kept.slot + 1, 0)
+            db.execute("DELETE FROM chunks WHERE at >= ? AND at < ?", (first, end))
+        if write.base is not None:
+            self._put_meta("base", _seal(_BASE, write.base))
+            db.execute("DELETE FROM entries WHERE idx <= ?", (write.base.last.index,))
         if write.replace_from is not None:
             db.execute("DELETE FROM entries WHERE idx >= ?", (write.replace_from,))
             db.executemany(
                 "INSERT INTO entries VALUES (?, ?)", [(entry.index, _seal(_ENTRY, entry)) for entry in write.entries]
             )
 
+    def _archive(self) -> None:
+        """Keep the history aside: its entries, and as number 0 the snapshot's description; its chunks get a slot."""
+        db = self._db
+        number = db.execute("SELECT coalesce(max(number), 0) + 1 FROM archive").fetchone()[0]
+        db.execute("INSERT INTO archive SELECT ?, idx, data FROM entries", (number,))
+        if self._kept is not None:
+            slot = number + 1
+            db.execute("INSERT INTO archive VALUES (?, 0, ?)", (number, _seal(_KEPT, _Kept(slot, self._kept.snapshot))))
+            shift = _at(slot, 0) - _at(self._kept.slot, 0)
+            begin, end = _at(self._kept.slot, 0), _at(self._kept.slot + 1, 0)
+            db.execute("UPDATE chunks SET at = at + ? WHERE at >= ? AND at < ?", (shift, begin, end))
+
+    def _put_meta(self, name: str, data: bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, data))
+
     def _meta(self, name: str) -> bytes | None:
         row = self._db.execute("SELECT data FROM meta WHERE name = ?", (name,)).fetchone()
         return row[0] if row else None
 
     def _unseal(self, schema: Schema[Any], data: bytes, what: str) -> Any:
-        body, checksum = data[:-4], data[-4:]
-        if zlib.crc32(body).to_bytes(4, "big") != checksum:
-            raise self._corrupt(f"{what} has a wrong checksum")
+        body = self._unseal_bytes(data, what)
         try:
             return schema.load(msgpack.unpackb(body))
         except (ValueError, WireError) as error:
             raise self._corrupt(f"{what} cannot be read: {error}") from None
+
+    def _unseal_bytes(self, data: bytes, what: str) -> bytes:
+        body, checksum = data[:-4], data[-4:]
+        if zlib.crc32(body).to_bytes(4, "big") != checksum:
+            raise self._corrupt(f"{what} has a wrong checksum")
+        return body
 
     def _corrupt(self, problem: str) -> StorageError:
         return StorageError(
@@ -181,4 +262,12 @@ class SqliteStorage(Storage):
 
 def _seal(schema: Schema[Any], value: Any) -> bytes:
     body: bytes = msgpack.packb(schema.dump(value))
+    return _seal_bytes(body)
+
+
+def _seal_bytes(body: bytes) -> bytes:
     return body + zlib.crc32(body).to_bytes(4, "big")
+
+
+def _at(slot: int, number: int) -> int:
+    return (slot << 32) + number

@@ -71,6 +71,7 @@ class Lab:
     tasks: TaskGroup
     nodes: list[Node] = field(default_factory=list)
     validators: tuple[Validator, ...] = ()
+    make_machine: type[Counter] = Counter
 
     async def start(
         self,
@@ -97,7 +98,7 @@ class Lab:
         task_status: TaskStatus[Node],
     ) -> None:
         seeds = [node.network.address for node in self.nodes]
-        machine = Counter()
+        machine = self.make_machine()
         transport = self.net.transport(host)
         async with Network(name, listen=f"{host}:0", seeds=seeds, tags=tags, transport=transport) as network:
             handle = network.group(
@@ -138,11 +139,19 @@ class Lab:
 
 
 @asynccontextmanager
-async def lab(count: int, *, observers: int = 0, expect: int = 0, seed: int = 0) -> AsyncIterator[Lab]:
+async def lab(
+    count: int,
+    *,
+    observers: int = 0,
+    expect: int = 0,
+    seed: int = 0,
+    snapshot_every: int = 10_000,
+    machine: type[Counter] = Counter,
+) -> AsyncIterator[Lab]:
     """Nodes that have founded a group; the last ``observers`` of them observe."""
-    config = ConsensusConfig(expect=expect or count // 2 + 1)
+    config = ConsensusConfig(expect=expect or count // 2 + 1, snapshot_every=snapshot_every)
     async with owned_tasks() as tasks:
-        made = Lab(MemoryNetwork(seed, jitter=0.002), config, tasks)
+        made = Lab(MemoryNetwork(seed, jitter=0.002), config, tasks, make_machine=machine)
         for number in range(count):
             await made.start(f"host-{number}")
         for number in range(observers):
