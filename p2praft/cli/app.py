@@ -11,7 +11,14 @@ import click
 
 from p2praft import __version__
 from p2praft.cli.map_commands import map_group
-from p2praft.cli.node_commands import groups_command, leave_command, peers_command, status_command, transfer_command
+from p2praft.cli.node_commands import (
+    groups_command,
+    leave_command,
+    peers_command,
+    recover_command,
+    status_command,
+    transfer_command,
+)
 from p2praft.cli.options import checked, json_option
 from p2praft.cli.output import emit, execute, fail
 from p2praft.cli.up import UpOptions, read_secret, up
@@ -216,5 +223,13 @@ def demo_command(nodes: int, observers: int, data_dir: str | None, watch: bool, 
     execute(demo.run, as_json=as_json)
 
 
-for _subcommand in (status_command, peers_command, groups_command, transfer_command, leave_command, map_group):
+for _subcommand in (
+    status_command,
+    peers_command,
+    groups_command,
+    transfer_command,
+    leave_command,
+    recover_command,
+    map_group,
+):
     command.add_command(_subcommand)

@@ -54,6 +54,7 @@ class ControlServer:
             "map": self._map,
             "transfer": self._transfer,
             "leave": self._leave,
+            "recover": self._recover,
             "explain": self._explain,
         }
 
@@ -118,6 +119,14 @@ class ControlServer:
     async def _leave(self, request: Request) -> Any:
         await self._group(request["group"]).leave()
         return {"left": request["group"]}
+
+    async def _recover(self, request: Request) -> Any:
+        group = self._group(request["group"])
+        if request.get("dry_run"):
+            bonded = {*group.bonds, self._network.peer_id}
+            return {"lost": [str(voter) for voter in group.voters if voter not in bonded], "online": group.online}
+        lost = [PeerId.parse(text) for text in request["lost"]]
+        return {"lost": [str(peer) for peer in await group.recover(lost, timeout=request["timeout"])]}
 
     async def _explain(self, request: Request) -> Any:
         return {"text": self._network.peers.explain(PeerId.parse(request["peer"]))}

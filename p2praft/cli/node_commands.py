@@ -119,6 +119,32 @@ def leave_command(group: str, node: str | None, as_json: bool) -> None:
         print(f"left {group}")
 
 
+@click.command("recover")
+@click.argument("group")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--timeout", type=click.FloatRange(1, 600), default=30.0, show_default=True, help="Seconds to wait.")
+@node_option
+@json_option
+def recover_command(group: str, yes: bool, timeout: float, node: str | None, as_json: bool) -> None:
+    """Declare GROUP's unreachable voters lost for ever, so that the rest goes on.
+
+    For disks that burnt. While a voter can still come back, start it instead: what only lost voters held is lost with
+    them, and a lost voter must never come back with its old data."""
+    found = execute(ask, node, {"op": "recover", "group": group, "dry_run": True}, as_json=as_json)
+    lost = found["lost"]
+    if lost and not found["online"] and not yes:
+        names = ", ".join(map(_short, lost))
+        question = f"Declare {names} lost for ever? They must never come back with their old data"
+        if as_json or not click.confirm(question, default=False, err=True):
+            raise click.UsageError("nothing was done; pass --yes to declare the unreachable voters lost")
+    request = {"op": "recover", "group": group, "lost": lost, "timeout": timeout}
+    result = execute(ask, node, request, as_json=as_json)
+    if as_json:
+        emit(result)
+    else:
+        print(f"{group} goes on without {', '.join(map(_short, result['lost']))}")
+
+
 def _short(peer: str | None) -> str:
     return peer[:8] if peer else "-"
 

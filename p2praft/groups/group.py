@@ -273,6 +273,50 @@ class Group:
         worker.close()
         await worker.wait_done()
 
+    async def recover(self, lost: Sequence[PeerId] | None = None, *, timeout: float = 30) -> list[PeerId]:
+        """Declare voters lost for ever, so that those that are left go on: for disks that burnt, which nothing can prove.
+
+        What no remaining voter holds is lost with them. Whoever was declared lost must never come back with its old
+        data: a node that tries is refused, and says so. Ask one remaining voter; it tells the others.
+
+        Args:
+            lost: Whom; None for every voter that this member is not bonded with now.
+            timeout: Seconds to wait until the group works again.
+
+        Returns:
+            Who was declared lost.
+
+        Raises:
+            NotAuthorized: The group works, or this member is none of its voters, or one of ``lost`` is there.
+            Offline: The voters that are left did not elect a leader in time.
+        """
+        worker = self._worker
+        voters = worker.engine.voters
+        if self.online:
+            raise NotAuthorized(f"group {self.name!r} has a leader and works; there is nothing to recover")
+        if worker.me not in voters:
+            raise NotAuthorized(f"this member is no voter of group {self.name!r}; ask one that is")
+        gone = [
+            member
+            for member in voters
+            if member != worker.me and (member.peer_id not in worker.bonds if lost is None else member.peer_id in lost)
+        ]
+        present = [member.peer_id.short for member in gone if member.peer_id in worker.bonds]
+        if present:
+            raise NotAuthorized(f"cannot declare {', '.join(present)} lost: it is bonded with this member now")
+        if not gone:
+            raise NotAuthorized(f"every voter of group {self.name!r} is here; there is nobody to declare lost")
+        worker.recover(gone)
+        try:
+            with anyio.fail_after(timeout):
+                await self.when.online()
+        except TimeoutError:
+            raise Offline(
+                f"the voters that are left of group {self.name!r} elected no leader within {timeout:g} s "
+                f"({self._situation()}); all of them must be up and reach each other"
+            ) from None
+        return [member.peer_id for member in gone]
+
     def events(self) -> AsyncIterator[GroupEvent]:
         """What happens from now on; ends when the group closes. A reader that is too slow loses the oldest of 1024."""
         return self._worker.events.subscribe()

@@ -129,9 +129,9 @@ class Snapshots:
 
     # --- the worker
 
-    def on_applied(self, entry: LogEntry, base_at: Callable[[int], Base], now: float) -> None:
-        """An entry was applied: capture the state if a snapshot is due."""
-        if not self._schedule.note(entry) or self._making is not None or now < self._pinned_until:
+    def on_applied(self, entry: LogEntry, base_at: Callable[[int], Base], now: float, *, fetching: bool) -> None:
+        """An entry was applied: capture the state if a snapshot is due, and the storage's room for one is free."""
+        if not self._schedule.note(entry) or self._making is not None or fetching or now < self._pinned_until:
             return
         try:
             pieces = encode(self._applier)

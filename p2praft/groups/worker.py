@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
@@ -218,7 +218,7 @@ class Worker:
             applied = self.applier.apply(entry)
             if applied is not None:
                 self.proposals.on_applied(applied, now)
-            self.snapshots.on_applied(entry, self.engine.base_at, now)
+            self.snapshots.on_applied(entry, self.engine.base_at, now, fetching=self.engine.catch_up.fetching)
         for answer in effects.answers:
             if isinstance(answer, Accepted):
                 self.proposals.on_answer(answer.request, answer.index, now)
@@ -281,7 +281,7 @@ class Worker:
         self.snapshots.give_up_making()
         self._store(
             ChunkWrite(number=chunk.number, data=chunk.data),
-            lambda: self._post(lambda now: self.engine.chunk_stored(chunk.snapshot, chunk.number, now)),
+            lambda: self._post(lambda now: self.engine.chunk_stored(chunk.fetch, chunk.number, now)),
         )
 
     def _send_chunk(self, request: SendChunk, message: FetchedChunk) -> None:
@@ -404,6 +404,10 @@ class Worker:
     def leave(self) -> None:
         """Ask to be no voter any more."""
         self._post(lambda now: self.engine.leave())
+
+    def recover(self, lost: Sequence[Member]) -> None:
+        """Declare members lost for ever, on an operator's word."""
+        self._post(lambda now: self.engine.recover(lost, now))
 
     async def wait_change(self) -> None:
         """Wait until anything that callers can see may have changed.

@@ -94,14 +94,14 @@ class Fetch:
 class EntryFetch(Fetch):
     """Committed entries up to ``target``. A piece is the index from which entries are asked for, to its range's end."""
 
-    def __init__(self, first: Index, target: Index) -> None:
-        super().__init__(deque(range(first, target + 1, RANGE)))
-        self.first, self.target = first, target
+    def __init__(self, first: Index, target: Index, size: int) -> None:
+        super().__init__(deque(range(first, target + 1, size)))
+        self.first, self.target, self.size = first, target, size
         self.held: dict[int, tuple[Cursor, tuple[LogEntry, ...]]] = {}
 
     def end_of(self, piece: int) -> Index:
         """The last index of the range that ``piece`` is in."""
-        return Index(min(piece + RANGE - 1 - (piece - self.first) % RANGE, self.target))
+        return Index(min(piece + self.size - 1 - (piece - self.first) % self.size, self.target))
 
 
 class SnapshotFetch(Fetch):
@@ -119,11 +119,16 @@ class CatchUp:
 
     Attributes:
         history: The history that is fetched for; ours, or the one that a member without history is about to join.
+        far_behind: Entries behind the leader from which others than the leader are asked.
+        range: Entries asked for at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, far_behind: int = FAR_BEHIND, range_size: int = RANGE) -> None:
+        self.far_behind = far_behind
+        self.range = range_size
         self.history = b""
         self._fetch: EntryFetch | SnapshotFetch | None = None
+        self._serial = 0
         self._not_before = float("-inf")
         self._leader: Member | None = None  # a member without history follows nobody yet
 
@@ -142,10 +147,10 @@ class CatchUp:
     def on_far_behind(self, leader_at: Index, ctx: Context) -> None:
         """The leader's log goes at least to ``leader_at``, and ours ends before."""
         first = Index(ctx.log.last.index + 1)
-        if self._fetch is not None or ctx.now < self._not_before or leader_at - first < FAR_BEHIND:
+        if self._fetch is not None or ctx.now < self._not_before or leader_at - first < self.far_behind:
             return
         if self._followers(self._of_history(ctx.history, ctx), ctx):
-            self._begin(EntryFetch(first, leader_at), ctx.history, ctx)
+            self._begin(EntryFetch(first, leader_at, self.range), ctx.history, ctx)
 
     def on_install_snapshot(self, request: InstallSnapshot, leader: Member, history: bytes, ctx: Context) -> None:
         """The leader no longer has the entries that we lack."""
@@ -178,7 +183,7 @@ class CatchUp:
         fetch = self._fetch
         if fetch is None or ctx.now < fetch.deadline:
             return
-        for owner in {owner for owner, until in fetch.busy.values() if until <= ctx.now}:
+        for owner in sorted({owner for owner, until in fetch.busy.values() if until <= ctx.now}):
             logger.info("%s does not get what it asked %s for; it asks others", ctx.me, owner)
             fetch.give_up_on(owner)
         self._ask(ctx)
@@ -210,7 +215,7 @@ class CatchUp:
         entries: tuple[LogEntry, ...] = ()
         prev = START
         if ctx.log.base.index < request.first <= ctx.commit:
-            last = min(request.last, ctx.commit, request.first + RANGE - 1)
+            last = min(request.last, ctx.commit, request.first + self.range - 1)
             entries = ctx.log.slice(request.first, last, RANGE_BYTES)
             prev = ctx.log.cursor_at(request.first - 1)
         ctx.send(sender, FetchedEntries(first=request.first, prev=prev, entries=entries))
@@ -257,16 +262,17 @@ class CatchUp:
             self._ask(ctx)
             return
         # It stays busy until it is stored: the disk's pace bounds what is under way.
-        fetch.busy[message.number] = (sender, float("inf"))
+        fetch.busy[message.number] = (ctx.me, float("inf"))
         fetch.digests[message.number] = hashlib.sha256(message.data).digest()
-        ctx.chunks.append(StoreChunk(snapshot=fetch.snapshot, number=message.number, data=message.data))
+        ctx.chunks.append(StoreChunk(fetch=self._serial, number=message.number, data=message.data))
 
-    def chunk_stored(self, snapshot: Snapshot, number: int, ctx: Context) -> None:
-        """The shell has stored a chunk."""
+    def chunk_stored(self, serial: int, number: int, ctx: Context) -> None:
+        """The shell has stored a chunk of the fetch ``serial``."""
         fetch = self._fetch
-        if not isinstance(fetch, SnapshotFetch) or fetch.snapshot != snapshot or number not in fetch.busy:
+        if not isinstance(fetch, SnapshotFetch) or serial != self._serial:
             return
         del fetch.busy[number]
+        snapshot = fetch.snapshot
         if fetch.pieces or fetch.busy:
             self._ask(ctx)
         elif digest_of([fetch.digests[at] for at in range(snapshot.chunks)]) == snapshot.digest:
@@ -285,6 +291,7 @@ class CatchUp:
 
     def _begin(self, fetch: EntryFetch | SnapshotFetch, history: bytes, ctx: Context) -> None:
         self._fetch, self.history = fetch, history
+        self._serial += 1
         if isinstance(fetch, SnapshotFetch):
             what = f"a snapshot at {fetch.snapshot.base.last.index}, {fetch.snapshot.chunks} chunks"
         else:

@@ -49,6 +49,10 @@ class SafetyViolation(P2PRaftError):
     """A member was asked to overwrite what is committed. It stops rather than disagree with itself."""
 
 
+class DeclaredLost(P2PRaftError):
+    """This member was declared lost for ever, and is back. It stops rather than contradict those who went on."""
+
+
 class StateSyncProvider(Interface):
     """Brings members up to date beside the leader's own replication. Sees its messages before any role does."""
 
@@ -286,8 +290,17 @@ class Context:
             self._tell_voters()
 
     def declare_lost(self, members: Sequence[Member]) -> None:
-        """Count members as gone for ever, on an operator's word; durable, and told to everybody."""
-        news = tuple(member for member in members if member not in self.state.lost and member != self.me)
+        """Count members as gone for ever, on an operator's word; durable, and told to everybody.
+
+        Raises:
+            DeclaredLost: We are one of them.
+        """
+        if self.me in members:
+            raise DeclaredLost(
+                f"member {self.me} was declared lost for ever by `recover`, and the others went on without it. Its data is "
+                "not trusted any more: move its data directory away, and it joins anew"
+            )
+        news = tuple(member for member in members if member not in self.state.lost)
         if news:
             self._save(replace(self.state, lost=tuple(sorted({*self.state.lost, *news}))))
             self.emit(EventKind.LOST, text=f"declared lost for ever: {', '.join(map(str, news))}")

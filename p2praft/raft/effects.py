@@ -130,9 +130,9 @@ class Readable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreChunk:
-    """A fetched chunk is to be stored; then ``Engine.chunk_stored`` is called."""
+    """A fetched chunk is to be stored; then ``Engine.chunk_stored`` is called, with the same ``fetch``."""
 
-    snapshot: Snapshot
+    fetch: int
     number: int
     data: bytes
 

@@ -179,11 +179,12 @@ class Engine:
         """Handle a message of a bonded member; one of anybody else, or of another history, changes nothing."""
         ctx = self.ctx
         ctx.now = now
-        if sender not in ctx.bonded or ctx.is_gone(sender):
+        if sender not in ctx.bonded or (ctx.is_gone(sender) and not isinstance(message, Standing)):
             return
         if isinstance(message, Standing):
             ctx.bonded[sender] = message
-            ctx.declare_lost(message.lost)
+            if message.genesis is not None and message.genesis.history == ctx.history:
+                ctx.declare_lost(message.lost)
             self._reconsider = True
         elif isinstance(message, ProposeResponse):
             ctx.answers.append(Accepted(request=message.request, index=message.index))
@@ -216,10 +217,10 @@ class Engine:
             self.ctx.compact(snapshot, self.ctx.config.snapshot_every)
             self.ctx.emit(EventKind.SNAPSHOT, text=f"snapshot at {snapshot.base.last}, {snapshot.chunks} chunks")
 
-    def chunk_stored(self, snapshot: Snapshot, number: int, now: float) -> None:
+    def chunk_stored(self, fetch: int, number: int, now: float) -> None:
         """A fetched chunk is in the storage, durably."""
         self.ctx.now = now
-        self.catch_up.chunk_stored(snapshot, number, self.ctx)
+        self.catch_up.chunk_stored(fetch, number, self.ctx)
 
     def install(self, snapshot: Snapshot, now: float) -> bool:
         """A fetched snapshot is stored and decoded; take it in place of the log up to it.

@@ -58,7 +58,7 @@ class Leader:
         self._commit_at_heartbeat = ctx.commit
         self._founded_serial: int | None = None
         last = ctx.log.last.index
-        for member in {*ctx.voters, *ctx.bonded} - {ctx.me}:
+        for member in sorted({*ctx.voters, *ctx.bonded} - {ctx.me}):
             progress = Progress(next=Index(last + 1), heard=ctx.now)
             if member in in_sync:
                 # Whoever granted held exactly this log when it did: its replication starts without a probe.
