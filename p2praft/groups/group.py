@@ -22,6 +22,7 @@ from p2praft.errors import (
 from p2praft.groups.events import GroupEvent
 from p2praft.groups.key import GroupId
 from p2praft.groups.proposals import Call
+from p2praft.groups.waiting import Flag
 from p2praft.groups.when import When
 from p2praft.groups.worker import Worker
 from p2praft.raft.messages import MAX_COMMAND, MAX_ENTRY, Cursor
@@ -196,7 +197,7 @@ class Group:
     async def feed_many(self, commands: Sequence[Any], *, timeout: float = 10) -> int:
         """As :meth:`feed` for several commands, applied without others in between; they share one index."""
         call = await self._submit(commands, timeout)
-        await self._wait(call, call.indexed, commands, timeout)
+        await self._wait(call, call.wait_index(), commands, timeout)
         if call.failure:
             raise call.failure
         return call.index
@@ -216,14 +217,11 @@ class Group:
         """
         if consistency == Consistency.STRONG:
             timeout = self._worker.config.query_timeout if timeout is None else timeout
-            try:
-                with anyio.fail_after(timeout):
-                    await self._worker.read_index()
-            except TimeoutError:
+            if not await self._worker.read_index(timeout):
                 raise Offline(
                     f"no leader of group {self.name!r} confirmed a strong read within {timeout:g} s "
                     f"({self._situation()}); try again, or use Consistency.WEAK for this member's own state"
-                ) from None
+                )
         applier = self._worker.applier
         return QueryResult(applier.query(query), applier.index)
 
@@ -325,7 +323,7 @@ class Group:
 
     async def _execute(self, commands: Sequence[Any], timeout: float) -> list[Any]:
         call = await self._submit(commands, timeout)
-        await self._wait(call, call.settled, commands, timeout)
+        await self._wait(call, call, commands, timeout)
         if call.failure:
             raise call.failure
         return self._results(call)
@@ -348,32 +346,34 @@ class Group:
                 )
         if sum(map(len, encoded)) > MAX_ENTRY:
             raise ConfigError(f"commands of together more than {MAX_ENTRY} bytes cannot be applied as one; split them")
-        try:
-            with anyio.fail_after(timeout):
-                await self._worker.proposals.wait_room()
-        except TimeoutError:
-            raise Offline(self._offline_text(timeout), commands) from None
+        if not self._worker.proposals.has_room:
+            try:
+                with anyio.fail_after(timeout):
+                    await self._worker.proposals.wait_room()
+            except TimeoutError:
+                raise Offline(self._offline_text(timeout), commands) from None
         return self._worker.submit(encoded)
 
-    async def _wait(self, call: Call, event: anyio.Event, commands: Sequence[Any], timeout: float) -> None:
+    async def _wait(self, call: Call, flag: Flag, commands: Sequence[Any], timeout: float) -> None:
         try:
-            with anyio.fail_after(timeout):
-                await event.wait()
-        except TimeoutError:
-            if self._worker.proposals.withdraw(call):
-                raise Offline(self._offline_text(timeout), commands) from None
-            raise OutcomeUnknown(
-                f"a command was handed to the leader of group {self.name!r}, but its outcome was not known within "
-                f"{timeout:g} s ({self._situation()}); it takes effect at most once: `await error.wait()` waits on",
-                self._settle(call),
-            ) from None
+            done = await self._worker.wait(flag, timeout)
         except BaseException:
             self._worker.proposals.withdraw(call)  # a cancelled call that never left takes no effect
             raise
+        if done:
+            return
+        if self._worker.proposals.withdraw(call):
+            raise Offline(self._offline_text(timeout), commands)
+        raise OutcomeUnknown(
+            f"a command was handed to the leader of group {self.name!r}, but its outcome was not known within "
+            f"{timeout:g} s ({self._situation()}); it takes effect at most once: `await error.wait()` waits on",
+            self._settle(call),
+        )
 
     def _settle(self, call: Call) -> Any:
         async def settle() -> list[Any]:
-            await call.settled.wait()
+            while not await call.wait():
+                pass
             if call.failure:
                 raise call.failure
             return self._results(call)

@@ -8,11 +8,11 @@ has settled it, through any number of leaders.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 
 import anyio
 
 from p2praft.groups.applier import Applied
+from p2praft.groups.waiting import Flag
 from p2praft.raft.messages import Commands, Index, OpenSession
 from p2praft.raft.sessions import SessionTable, Verdict
 
@@ -26,36 +26,50 @@ RETRY_DELAY = 0.05
 """Seconds before a refused proposal is sent again."""
 
 
-@dataclass(slots=True, eq=False)
-class Call:
-    """Commands that one caller wants executed, applied without others in between.
+class Call(Flag):
+    """Commands that one caller wants executed, applied without others in between; set once they are settled.
 
     Attributes:
         commands: Encoded.
+        size: Bytes of its commands.
         first: Sequence number of the first command; 0 until sent.
         index: Where a leader said it stands; may change with the leader until it is committed.
         results: One (ok, encoded result) a command, once settled.
         failure: Why it will never be settled, if so.
-        indexed: Set when ``index`` is first known, or it failed.
-        settled: Set when ``results`` or ``failure`` is there.
+        indexed: Set when ``index`` is first known, or it failed; None unless somebody waits for that.
     """
 
-    commands: tuple[bytes, ...]
-    first: int = 0
-    index: Index = Index(0)
-    results: list[tuple[bool, bytes]] = field(default_factory=list)
-    failure: Exception | None = None
-    indexed: anyio.Event = field(default_factory=anyio.Event)
-    settled: anyio.Event = field(default_factory=anyio.Event)
+    __slots__ = ("commands", "failure", "first", "index", "indexed", "results", "size")
 
-    @property
-    def size(self) -> int:
-        """Bytes of its commands."""
-        return sum(map(len, self.commands))
+    def __init__(self, commands: tuple[bytes, ...]) -> None:
+        super().__init__()
+        self.commands = commands
+        self.size = sum(map(len, commands))
+        self.first = 0
+        self.index = Index(0)
+        self.results: list[tuple[bool, bytes]] = []
+        self.failure: Exception | None = None
+        self.indexed: Flag | None = None
 
-    def _finish(self) -> None:
-        self.indexed.set()
-        self.settled.set()
+    def wait_index(self) -> Flag:
+        """What is set once ``index`` is known."""
+        if self.indexed is None:
+            self.indexed = Flag()
+            if self.index or self.is_set():
+                self.indexed.set()
+        return self.indexed
+
+    def note_index(self, index: Index) -> None:
+        """A leader gave it a place."""
+        self.index = index
+        if self.indexed is not None:
+            self.indexed.set()
+
+    def finish(self) -> None:
+        """It is settled."""
+        self.set()
+        if self.indexed is not None:
+            self.indexed.set()
 
 
 class Proposals:
@@ -84,9 +98,14 @@ class Proposals:
 
     # --- callers
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another call may be added."""
+        return self._count < MAX_PENDING and self._bytes < MAX_PENDING_BYTES
+
     async def wait_room(self) -> None:
         """Wait until another call may be added."""
-        while self._count >= MAX_PENDING or self._bytes >= MAX_PENDING_BYTES:
+        while not self.has_room:
             await self._room.wait()
 
     def add(self, commands: tuple[bytes, ...]) -> Call:
@@ -109,7 +128,7 @@ class Proposals:
         """No call will be settled any more."""
         for call in (*self._sent, *self._unsent):
             call.failure = error
-            call._finish()
+            call.finish()
         self._sent.clear()
         self._unsent.clear()
         self._count = self._bytes = 0
@@ -184,8 +203,7 @@ class Proposals:
                 self.rewind(now, RETRY_DELAY)
             return
         for call in self._requests.pop(request, ()):
-            call.index = index
-            call.indexed.set()
+            call.note_index(index)
 
     def on_applied(self, applied: Applied, now: float) -> None:
         """An entry was applied; settle what it settles of ours."""
@@ -238,11 +256,12 @@ class Proposals:
         if len(call.results) == len(call.commands):
             queue.popleft()
             self._release(call)
-            call._finish()
+            call.finish()
 
     def _release(self, call: Call) -> None:
+        was_full = not self.has_room
         self._count -= len(call.commands)
         self._bytes -= call.size
-        if self._count < MAX_PENDING and self._bytes < MAX_PENDING_BYTES:
+        if was_full and self.has_room:
             self._room.set()
             self._room = anyio.Event()

@@ -6,8 +6,7 @@ leader answers, and then for the local state to reach it.
 
 from __future__ import annotations
 
-import anyio
-
+from p2praft.groups.waiting import Flag
 from p2praft.raft.messages import Index
 
 
@@ -22,7 +21,7 @@ class StrongRead:
     __slots__ = ("failure", "ready")
 
     def __init__(self) -> None:
-        self.ready = anyio.Event()
+        self.ready = Flag()
         self.failure: Exception | None = None
 
 
@@ -41,6 +40,11 @@ class Queries:
         self._indexed: list[tuple[Index, list[StrongRead]]] = []
         self._request = 0
         self._not_before = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for the leader's answer."""
+        return not self._new and not self._asked
 
     def add(self) -> StrongRead:
         """Queue a read."""

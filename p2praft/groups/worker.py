@@ -27,6 +27,7 @@ from p2praft.groups.machine import StateMachine
 from p2praft.groups.proposals import RETRY_DELAY, Call, Proposals
 from p2praft.groups.queries import Queries
 from p2praft.groups.snapshots import Making, Snapshots
+from p2praft.groups.waiting import Deadlines, Flag
 from p2praft.raft.effects import Accepted, ChunkWrite, Effects, Outgoing, SendChunk, StoreChunk, Write
 from p2praft.raft.engine import Engine
 from p2praft.raft.messages import FetchedChunk, Member, Snapshot
@@ -81,6 +82,7 @@ class Worker:
         )
         self.proposals = Proposals(nonce=rng.randbytes(16), forward_timeout=config.forward_timeout)
         self.queries = Queries(forward_timeout=config.forward_timeout)
+        self.deadlines = Deadlines()
         self.events: Feed[GroupEvent] = Feed()
         self.failure: P2PRaftError | None = None
         self.snapshots = Snapshots(
@@ -102,6 +104,8 @@ class Worker:
         self._write_ready = anyio.Event()
         self._changed = anyio.Event()
         self._closing = False
+        self._turning = False
+        self._restored = self.engine.ctx.snapshot is None
         self._done = anyio.Event()
 
     # --- life
@@ -144,22 +148,14 @@ class Worker:
     async def _turns(self) -> None:
         while not self._closing:
             now = anyio.current_time()
-            deadline = min(self.engine.deadline, self.proposals.resend_at, self.queries.resend_at)
+            deadline = min(self.engine.deadline, self.proposals.resend_at, self.queries.resend_at, self.deadlines.next)
             if now < deadline and not self._inbox:
                 with anyio.move_on_at(deadline):
                     await self._woken.wait()
             else:
                 await anyio.lowlevel.checkpoint()  # a busy group must not starve the others
             self._woken = anyio.Event()
-            try:
-                self._turn(anyio.current_time())
-            except P2PRaftError as error:
-                self._fail(error)
-            except (
-                Exception
-            ) as error:  # a bug of ours, or of the state machine's snapshot: the node's other groups go on
-                logger.exception("group %s fails on this node", self.name)
-                self._fail(P2PRaftError(f"group {self.name!r} stopped on this node: {type(error).__name__}: {error}"))
+            self._turn()
 
     async def _restore(self) -> None:
         """Begin where the newest snapshot in the storage ends."""
@@ -169,15 +165,34 @@ class Worker:
         try:
             sessions, state = await self.snapshots.restore(snapshot, pending=False)
             self.applier.restore(snapshot.base.last.index, sessions, state)
+            self._restored = True
         except P2PRaftError as error:
             self._fail(error)
 
-    def _turn(self, now: float) -> None:
-        for _ in range(len(self._inbox)):
-            self._inbox.popleft()(now)
-        self.engine.tick(now)  # after every batch: a busy inbox must not starve the timer
-        self._propose(now)
-        self._perform(self.engine.take_effects(), now)
+    def _turn(self) -> None:
+        self._turning = True
+        now = anyio.current_time()
+        try:
+            for _ in range(len(self._inbox)):
+                self._inbox.popleft()(now)
+            self.engine.tick(now)  # after every batch: a busy inbox must not starve the timer
+            self._propose(now)
+            self._perform(self.engine.take_effects(), now)
+            self.deadlines.on_time(now)
+        except P2PRaftError as error:
+            self._fail(error)
+        except Exception as error:  # a bug of ours, or of the state machine's: the node's other groups go on
+            logger.exception("group %s fails on this node", self.name)
+            self._fail(P2PRaftError(f"group {self.name!r} stopped on this node: {type(error).__name__}: {error}"))
+        finally:
+            self._turning = False
+
+    def _turn_soon(self, *, now: bool) -> None:
+        """Have a turn in this very step of the caller's task, if ``now``; else with whatever else comes meanwhile."""
+        if now and not self._turning and not self._inbox and self._restored:
+            self._turn()
+        else:
+            self.wake()
 
     def _propose(self, now: float) -> None:
         self.proposals.on_time(now)
@@ -380,22 +395,32 @@ class Worker:
         """Queue commands; the call is settled by the log."""
         if self._closing:
             raise self.failure or GroupClosed(f"group {self.name!r} is closed on this node")
+        alone = self.proposals.idle  # then there is nothing to gain by waiting for others to share an entry with
         call = self.proposals.add(commands)
-        self.wake()
+        self._turn_soon(now=alone)
         return call
 
-    async def read_index(self) -> None:
-        """Wait until the local state may serve a read that began now, linearizably."""
+    async def read_index(self, timeout: float) -> bool:
+        """Wait until the local state may serve a read that began now, linearizably; False if it took too long."""
         if self._closing:
             raise self.failure or GroupClosed(f"group {self.name!r} is closed on this node")
+        alone = self.queries.idle
         read = self.queries.add()
-        self.wake()
+        self._turn_soon(now=alone)
         try:
-            await read.ready.wait()
+            done = await self.wait(read.ready, timeout)
         finally:
-            self.queries.withdraw(read)
+            if not read.ready.is_set():
+                self.queries.withdraw(read)
         if read.failure:
             raise read.failure
+        return done
+
+    async def wait(self, flag: Flag, timeout: float) -> bool:
+        """Wait for a flag; False if it took too long."""
+        if not flag.is_set():
+            self.deadlines.add(anyio.current_time() + timeout, flag)
+        return await flag.wait()
 
     def transfer(self, to: Member | None) -> None:
         """Ask the engine to hand over."""

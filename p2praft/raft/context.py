@@ -174,7 +174,7 @@ class Context:
 
         Or an operator has said so (``recover``).
         """
-        if member in self.state.lost:
+        if self.state.lost and member in self.state.lost:
             return True
         return member.volatile and self.incarnations.get(member.peer_id, member) != member
 

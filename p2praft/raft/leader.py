@@ -34,6 +34,8 @@ MAX_APPEND = 512 * 1024
 """Bytes of entries in one message, but for a single larger entry."""
 MAX_UNCOMMITTED = 32 * 1024 * 1024
 """Bytes of proposals that may wait for their commit; more are refused until some have it."""
+COMMIT_DELAY = 0.01
+"""Seconds after which members that nothing else is sent to are told a new commit index; who waits for it hears at once."""
 
 
 class Leader:
@@ -51,7 +53,9 @@ class Leader:
         self.progress: dict[Member, Progress] = {}
         self.reads = Reads()
         self.transfer_to: Member | None = None
-        self.deadline = ctx.now
+        self._heartbeat_at = ctx.now
+        self._tell_commit_at = float("inf")
+        self._waiting_for_commit: set[PeerId] = set()
         self._transfer_deadline = 0.0
         self._round = 0
         self._uncommitted = 0
@@ -71,6 +75,11 @@ class Leader:
         self._term_start = ctx.log.last.index
 
     # --- what the engine asks of it
+
+    @property
+    def deadline(self) -> float:
+        """When :meth:`tick` has something to do."""
+        return min(self._heartbeat_at, self._tell_commit_at)
 
     def propose(self, payload: OpenSession | Commands, proposer: PeerId, ctx: Context) -> Index:
         """Append a payload; 0 if proposals are not taken now."""
@@ -103,9 +112,11 @@ class Leader:
 
     def tick(self, ctx: Context) -> Resign | None:
         """Send heartbeats; resign without a quorum; look after the voter set."""
-        if ctx.now < self.deadline:
+        if ctx.now >= self._tell_commit_at:
+            self._tell_commit(ctx)
+        if ctx.now < self._heartbeat_at:
             return None
-        self.deadline = ctx.now + ctx.config.heartbeat_interval
+        self._heartbeat_at = ctx.now + ctx.config.heartbeat_interval
         if ctx.founded and not self._quorum_is_active(ctx):
             return Resign("no quorum of voters has answered for an election timeout")
         if self.transfer_to and ctx.now >= self._transfer_deadline:
@@ -127,14 +138,19 @@ class Leader:
             for member in ctx.voters:
                 if member in self.progress:
                     self._send(member, self.progress[member], ctx, always=True)
-        confirmed = quorum_value(ctx.voters, lambda m: self._round_of(m, ctx), ctx.gone(ctx.voters))
-        self.reads.confirm(confirmed, ctx)
+        if self.reads.pending:
+            confirmed = quorum_value(ctx.voters, lambda m: self._round_of(m, ctx), ctx.gone(ctx.voters))
+            self._waiting_for_commit.update(member.peer_id for member in self.reads.confirm(confirmed, ctx))
         last = ctx.log.last.index
         for member, progress in self.progress.items():
             while progress.next <= last and progress.ready and self._send(member, progress, ctx):
                 pass
             if progress.commit < ctx.commit and not progress.probing:
-                self._send(member, progress, ctx, always=True)
+                if member.peer_id in self._waiting_for_commit:
+                    self._send(member, progress, ctx, always=True)
+                else:
+                    self._tell_commit_at = min(self._tell_commit_at, ctx.now + COMMIT_DELAY)
+        self._waiting_for_commit.clear()
         if ctx.founded and ctx.me not in ctx.voters and ctx.commit >= ctx.log.voters_index:
             return Resign("no longer a voter")
         return None
@@ -185,12 +201,21 @@ class Leader:
         if not ctx.founded or self._founded_serial is not None:
             self._advance_founding(ctx)
             return
+        if ctx.commit == ctx.log.last.index:
+            return
         index = quorum_value(ctx.voters, lambda m: self._counted(m, ctx), ctx.gone(ctx.voters))
         # Only entries of this term commit by counting; earlier ones commit beneath them (paper, section 5.4.2).
         if index > ctx.commit and ctx.log.term_at(index) == ctx.term:
             committed = ctx.log.between(ctx.commit + 1, index)
             self._uncommitted = max(0, self._uncommitted - sum(entry.size for entry in committed))
+            self._waiting_for_commit.update(entry.proposer for entry in committed)
             ctx.commit_up_to(index)
+
+    def _tell_commit(self, ctx: Context) -> None:
+        self._tell_commit_at = float("inf")
+        for member, progress in self.progress.items():
+            if progress.commit < ctx.commit and not progress.probing:
+                self._send(member, progress, ctx, always=True)
 
     def _advance_founding(self, ctx: Context) -> None:
         """A genesis commits once every founder holds it, and nobody hears of it before we cannot forget it."""

@@ -27,6 +27,11 @@ class Reads:
         self.waiting: list[tuple[Member, int]] = []
         self._rounds: deque[tuple[int, Index, list[tuple[Member, int]]]] = deque()
 
+    @property
+    def pending(self) -> bool:
+        """Whether a round is under way for some."""
+        return bool(self._rounds)
+
     def add(self, origin: Member, request: int) -> bool:
         """Take a read; False if too many wait."""
         if len(self.waiting) >= MAX_READS:
@@ -39,12 +44,15 @@ class Reads:
         self._rounds.append((round_number, commit, self.waiting))
         self.waiting = []
 
-    def confirm(self, round_number: int, ctx: Context) -> None:
-        """A quorum still followed us when this round began: answer what it covers."""
+    def confirm(self, round_number: int, ctx: Context) -> set[Member]:
+        """A quorum still followed us when this round began: answer what it covers; who now waits for that index."""
+        answered: set[Member] = set()
         while self._rounds and self._rounds[0][0] <= round_number:
             _, index, reads = self._rounds.popleft()
             for origin, request in reads:
                 answer(origin, request, index, ctx)
+                answered.add(origin)
+        return answered
 
     def refuse(self, ctx: Context) -> None:
         """We no longer lead: who waits must ask again."""

@@ -51,8 +51,8 @@ def test_calls_travel_in_order_in_one_entry(proposals: Proposals) -> None:
     proposals.on_applied(applied(7, 1, b"A", b"B", b"C"), 0.0)
     assert first.results == [(True, b"A"), (True, b"B")]
     assert second.results == [(True, b"C")]
-    assert first.settled.is_set()
-    assert second.settled.is_set()
+    assert first.is_set()
+    assert second.is_set()
     assert proposals.idle
 
 
@@ -61,9 +61,9 @@ def test_an_index_comes_before_the_commit(proposals: Proposals) -> None:
     open_session(proposals)
     request, _ = take(proposals)
     proposals.on_answer(request, Index(12), 0.0)
-    assert call.indexed.is_set()
+    assert call.wait_index().is_set()
     assert call.index == 12
-    assert not call.settled.is_set()
+    assert not call.is_set()
 
 
 def test_a_refusal_is_repeated_after_a_moment_with_the_same_numbers(proposals: Proposals) -> None:
@@ -138,8 +138,8 @@ def test_failing_tells_every_caller(proposals: Proposals) -> None:
     error = RuntimeError("closed")
     proposals.fail(error)
     assert call.failure is error
-    assert call.settled.is_set()
-    assert call.indexed.is_set()
+    assert call.is_set()
+    assert call.wait_index().is_set()
 
 
 def test_large_queues_are_sent_in_bounded_entries(proposals: Proposals) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from p2praft.raft.effects import Accepted, Readable
 from p2praft.raft.follower import Follower
+from p2praft.raft.leader import COMMIT_DELAY
 from p2praft.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
@@ -122,12 +123,32 @@ def test_an_abstention_does_not_count_for_commits() -> None:
     assert bench.engine.commit == before
 
 
-def test_followers_hear_of_a_commit_at_once() -> None:
+def test_who_proposed_hears_of_the_commit_at_once_and_the_others_a_moment_later() -> None:
+    """Each of these messages costs a datagram; whoever waits for nothing is told with the next entries, or soon."""
+    bench = Bench(3, 2)
+    bench.lead()
+    bench.advance(0.001)  # the first heartbeat
+    bench.receive(Propose(request=1, payload=OpenSession(nonce=bytes(16))), bench.voters[2])
+    sent = bench.acknowledge(bench.voters[1])
+    told = [(to, m.leader_commit) for to, m in sent if isinstance(m, AppendEntries)]
+    assert told == [(bench.voters[2], bench.engine.commit)]
+    assert bench.engine.deadline <= bench.now + COMMIT_DELAY
+    later = bench.advance(COMMIT_DELAY)
+    assert [to for to, m in later if isinstance(m, AppendEntries)] == [bench.voters[1]]
+
+
+def test_who_may_read_hears_of_the_commit_with_the_answer() -> None:
     bench = Bench(3, 2)
     bench.lead()
     propose(bench)
+    bench.acknowledge(bench.voters[1])
+    bench.receive(ReadIndex(request=1), bench.voters[2])
     sent = bench.acknowledge(bench.voters[1])
-    assert {message.leader_commit for message in only(sent, AppendEntries)} == {bench.engine.commit}
+    kinds = [type(m) for to, m in sent if to == bench.voters[2]]
+    assert ReadIndexResponse in kinds
+    assert {m.leader_commit for to, m in bench.history() if to == bench.voters[2] and isinstance(m, AppendEntries)} >= {
+        bench.engine.commit
+    }
 
 
 # --- replication

@@ -37,7 +37,7 @@ def main() -> int:
     begin, total, failed = time.monotonic(), Counter[str](), 0
     with multiprocessing.Pool(options.jobs) as pool:
         for seed, counts, problem in pool.imap_unordered(_play, range(options.first, options.first + options.seeds), 8):
-            total.update({name: value for name, value in counts.items() if not name.startswith("generation")})
+            total.update(counts)
             if problem:
                 failed += 1
                 print(problem, file=sys.stderr)

@@ -161,7 +161,7 @@ class World:
         self.leaders: dict[tuple[bytes, int], Member] = {}
         self.acknowledged: dict[bytes, int] = {}
         self.chains: dict[tuple[bytes, int], int] = {}
-        self.high: dict[tuple[Member, bytes], tuple[int, int]] = {}
+        self.high: dict[tuple[Member, bytes], tuple[int, int, int]] = {}
         for node in self.nodes:
             self.after(self.rng.uniform(0, 0.3), lambda node=node: self.start(node))  # type: ignore[misc]
 
@@ -661,14 +661,12 @@ class World:
         engine = node.engine
         assert engine is not None
         key = (node.member, history)
-        term, commit = self.high.get(key, (0, 0))
-        durable_term = engine.term
-        if engine.commit < commit and node.generation == self.counts[f"generation {key}"]:
+        generation, term, commit = self.high.get(key, (0, 0, 0))
+        if generation == node.generation and engine.commit < commit:
             raise Violation(f"monotonic commit: {node.number} went from {commit} back to {engine.commit}")
-        if durable_term < term and node.generation == self.counts[f"generation {key}"]:
-            raise Violation(f"monotonic term: {node.number} went from {term} back to {durable_term}")
-        self.counts[f"generation {key}"] = node.generation
-        self.high[key] = (durable_term, engine.commit)
+        if engine.term < term and generation == node.generation:
+            raise Violation(f"monotonic term: {node.number} went from {term} back to {engine.term}")
+        self.high[key] = (node.generation, engine.term, engine.commit)
 
     def _check_leader(self, node: Node, history: bytes) -> None:
         engine = node.engine

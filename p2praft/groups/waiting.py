@@ -1,0 +1,74 @@
+"""Waiting for something with a deadline, at the price of one event: what every single command pays for.
+
+A cancel scope and a timer for each call cost more than all else that an in-memory commit takes; here one heap of
+deadlines serves all callers, and the worker, which wakes up for the engine's timers anyway, minds it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+
+import anyio
+import anyio.lowlevel
+
+
+class Flag:
+    """Something that happens once; no event is made unless somebody waits before it has happened."""
+
+    __slots__ = ("_event", "_is_set")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._event: anyio.Event | None = None
+
+    def is_set(self) -> bool:
+        """Whether it has happened."""
+        return self._is_set
+
+    def set(self) -> None:
+        """It has happened."""
+        self._is_set = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Have whoever waits look again."""
+        if self._event is not None:
+            self._event.set()
+            self._event = None
+
+    async def wait(self) -> bool:
+        """Wait until it has happened, or the wait is over for another reason; whether it has happened."""
+        if self._is_set:
+            await anyio.lowlevel.checkpoint()
+        else:
+            self._event = self._event or anyio.Event()
+            await self._event.wait()
+        return self._is_set
+
+
+class Deadlines:
+    """Until when callers wait. The heap's head is dropped once its flag is set, so it holds little but what waits.
+
+    Attributes:
+        next: The next deadline to look at, on the worker's clock; ``inf`` if none.
+    """
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Flag]] = []
+        self._ticket = count()
+        self.next = float("inf")
+
+    def add(self, deadline: float, flag: Flag) -> None:
+        """Wake who waits for ``flag`` at ``deadline`` at the latest."""
+        heapq.heappush(self._heap, (deadline, next(self._ticket), flag))
+        self.next = self._heap[0][0]
+
+    def on_time(self, now: float) -> None:
+        """Wake those whose time is over, and forget those that no longer wait."""
+        heap = self._heap
+        while heap and (heap[0][0] <= now or heap[0][2].is_set()):
+            flag = heapq.heappop(heap)[2]
+            if not flag.is_set():
+                flag.wake()
+        self.next = heap[0][0] if heap else float("inf")
