@@ -1,7 +1,7 @@
 """One UDP socket per node that both dials and accepts, over aioquic's sans-I/O core.
 
 A non-blocking socket is awaited and drained at each wake-up; whatever tasks send in one turn of the event loop leaves in one
-flush. One task reads, one flushes, one minds the timers; they own every connection's state.
+flush. One task reads, one flushes and minds the timers; they own every connection's state.
 """
 
 from __future__ import annotations
@@ -167,7 +167,6 @@ class QuicEndpoint(Endpoint):
         self._flush_now = anyio.Event()
         self._timers: list[tuple[float, int, QuicPeer]] = []
         self._ticket = count()
-        self._timer_moved = anyio.Event()
         self._hears_errors = routes.ask_for_errors(sock)
         self._tasks: TaskGroup | None = None
 
@@ -221,7 +220,6 @@ class QuicEndpoint(Endpoint):
         self._tasks = tasks
         tasks.start_soon(self._read, name="transport read")
         tasks.start_soon(self._flush, name="transport flush")
-        tasks.start_soon(self._mind_timers, name="transport timers")
         tasks.start_soon(self._keep_alive, name="transport keepalive")
 
     def stop(self) -> None:
@@ -540,9 +538,15 @@ class QuicEndpoint(Endpoint):
     # --- sending
 
     async def _flush(self) -> None:
+        """Send what is queued, and mind the timers: sending moves them, so one task sleeps until either has work."""
         while True:
-            await self._flush_now.wait()
+            if not self._dirty:
+                with anyio.move_on_at(self._timers[0][0] if self._timers else float("inf")):
+                    await self._flush_now.wait()
+            else:
+                await anyio.lowlevel.checkpoint()
             self._flush_now = anyio.Event()
+            self._on_timers()
             self._send_dirty()
 
     def _send_dirty(self) -> None:
@@ -575,30 +579,24 @@ class QuicEndpoint(Endpoint):
         if timer is not None and timer < peer.timer_at:
             peer.timer_at = timer
             heapq.heappush(self._timers, (timer, next(self._ticket), peer))
-            if self._timers[0][2] is peer:
-                self._timer_moved.set()
 
-    async def _mind_timers(self) -> None:
-        while True:
-            self._timer_moved = anyio.Event()
-            with anyio.move_on_at(self._timers[0][0] if self._timers else float("inf")):
-                await self._timer_moved.wait()
-            now = anyio.current_time()
-            while self._timers and self._timers[0][0] <= now:
-                at, _, peer = heapq.heappop(self._timers)
-                if at > peer.timer_at:
-                    continue  # an earlier entry of the same connection has taken its place
-                peer.timer_at = float("inf")
-                timer = None if peer.abandoned else peer.quic.get_timer()
-                if timer is not None and timer <= now:
-                    try:
-                        peer.quic.handle_timer(now=now)
-                    except Exception as error:
-                        self._abandon(peer, error)
-                    self._handle_events(peer)
-                    self.mark(peer)
-                else:
-                    self._set_timer(peer)
+    def _on_timers(self) -> None:
+        now = anyio.current_time()
+        while self._timers and self._timers[0][0] <= now:
+            at, _, peer = heapq.heappop(self._timers)
+            if at > peer.timer_at:
+                continue  # an earlier entry of the same connection has taken its place
+            peer.timer_at = float("inf")
+            timer = None if peer.abandoned else peer.quic.get_timer()
+            if timer is not None and timer <= now:
+                try:
+                    peer.quic.handle_timer(now=now)
+                except Exception as error:
+                    self._abandon(peer, error)
+                self._handle_events(peer)
+                self.mark(peer)
+            else:
+                self._set_timer(peer)
 
     async def _keep_alive(self) -> None:
         """Signs of life; ends connections that were refused by the host or never proved who they are."""

@@ -13,7 +13,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import anyio
+
 from transport.address import HostPort, PeerAddr
+from transport.errors import LinkClosed
 from transport.identity import PeerId, SecretKey
 from transport.wire import Protocol
 
@@ -32,6 +35,7 @@ class Link(ABC):
     peer_id: PeerId
     dialled: bool
     connection: Connection
+    _sink: Callable[[Any], None] | None = None
 
     @property
     def binding(self) -> bytes:
@@ -71,6 +75,23 @@ class Link(ABC):
             anyio.WouldBlock: None is there yet.
             LinkClosed: As :meth:`receive`.
         """
+
+    def divert(self, sink: Callable[[Any], None]) -> None:
+        """From now on hand every message to ``sink`` as it arrives, in the reader's own step, without a task between.
+
+        ``sink`` must not block or raise. :meth:`receive` then returns nothing any more and raises when the link ends.
+        """
+        self._sink = sink
+        self._pour()
+
+    def _pour(self) -> None:
+        """Hand what has arrived to the sink."""
+        assert self._sink is not None
+        try:
+            while True:
+                self._sink(self.receive_nowait())
+        except (anyio.WouldBlock, LinkClosed):
+            return
 
     @abstractmethod
     def close(self, reason: str = "") -> None:

@@ -470,7 +470,10 @@ class MemoryLink(Link):
         """A frame came."""
         if self._reason is None:
             self._inbox.append(frame)
-            self._arrived.set()
+            if self._sink is not None:
+                self._pour()
+            else:
+                self._arrived.set()
 
     def grant(self, count: int) -> None:
         """The peer has read this much."""

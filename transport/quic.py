@@ -412,7 +412,9 @@ class QuicLink(Link):
         else:
             self._unread += len(payload) + 4
             self._inbox.append(payload)
-            if self._arrived is not None:
+            if self._sink is not None:
+                self._pour()
+            elif self._arrived is not None:
                 self._arrived.set()
                 self._arrived = None
 

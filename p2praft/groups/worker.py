@@ -38,8 +38,8 @@ from transport.feed import Feed
 
 logger = logging.getLogger("p2praft.group")
 
-MAX_INBOX = 4096
-"""Frames of one bond that may wait for the worker; its reader then waits, and so, in the end, does the peer."""
+MAX_INBOX = 65_536
+"""Messages that may wait for the worker, which is long only while a large snapshot is restored; more are dropped."""
 
 
 class Worker:
@@ -355,16 +355,8 @@ class Worker:
     async def read_bond(self, bond: Bond) -> None:
         """Feed the engine with what comes over a bond, until it breaks."""
         try:
-            while self.bonds.get(bond.member.peer_id) is bond:
-                message = await bond.link.receive()
-                self._take(message, bond)
-                try:
-                    for _ in range(256):
-                        self._take(bond.link.receive_nowait(), bond)
-                except anyio.WouldBlock:
-                    pass
-                while len(self._inbox) > MAX_INBOX and not self._closing:
-                    await anyio.lowlevel.checkpoint()
+            bond.link.divert(lambda message: self._take(message, bond))
+            await bond.link.receive()
         except LinkClosed:
             pass
         finally:
@@ -372,6 +364,8 @@ class Worker:
 
     def _take(self, message: object, bond: Bond) -> None:
         if isinstance(message, Envelope):
+            if len(self._inbox) >= MAX_INBOX:
+                return  # as if the network had lost it: Raft repeats itself
             raft, history, sender = message.message, message.history, bond.member
             self._post(lambda now: self.engine.receive(raft, sender, now, history=history))
         elif isinstance(message, Departure):
