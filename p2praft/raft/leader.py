@@ -106,7 +106,8 @@ class Leader:
         progress.probe(progress.next)
 
     def on_bond_lost(self, member: Member, ctx: Context) -> None:
-        """Forget a member that is no voter; a voter's acknowledgements stay true."""
+        """Forget a member that is no voter; a voter's acknowledgements stay true. Its reads are asked again."""
+        self.reads.drop(member)
         if member not in ctx.voters:
             self.progress.pop(member, None)
 

@@ -54,6 +54,13 @@ class Reads:
                 answered.add(origin)
         return answered
 
+    def drop(self, origin: Member) -> None:
+        """The bond with ``origin`` broke: what its next process asks must not be answered by an older question."""
+        self.waiting = [read for read in self.waiting if read[0] != origin]
+        self._rounds = deque(
+            (number, index, [read for read in reads if read[0] != origin]) for number, index, reads in self._rounds
+        )
+
     def refuse(self, ctx: Context) -> None:
         """We no longer lead: who waits must ask again."""
         self.begin(0, Index(0))

@@ -137,6 +137,25 @@ def test_who_proposed_hears_of_the_commit_at_once_and_the_others_a_moment_later(
     assert [to for to, m in later if isinstance(m, AppendEntries)] == [bench.voters[1]]
 
 
+def test_a_read_of_a_process_that_died_does_not_answer_its_successors() -> None:
+    """Both number their requests from 1; the older one was asked before a write that the newer one must see."""
+    bench = Bench(3, 2)
+    bench.lead()
+    two, three = bench.voters[1:]
+    old_round = bench.leader._round
+    propose(bench)
+    bench.receive(ReadIndex(request=1), two)
+    written = AppendEntriesResponse(
+        term=bench.engine.term, vote=Vote.GRANTED, matched=True, last=bench.engine.last, round=old_round
+    )
+    bench.receive(written, three)
+    acknowledged = bench.engine.commit
+    bench.engine.bond_down(two, bench.now)
+    bench.bond(two)
+    sent = bench.receive(ReadIndex(request=1), two) + bench.acknowledge(three)
+    assert [m.index for to, m in sent if to == two and isinstance(m, ReadIndexResponse)] == [acknowledged]
+
+
 def test_who_may_read_hears_of_the_commit_with_the_answer() -> None:
     bench = Bench(3, 2)
     bench.lead()
