@@ -1,23 +1,36 @@
-"""``python -m tests.mutants``: weaken one rule of the engine at a time; the suite must notice each.
+"""``python -m tests.mutants``: weaken one rule at a time; the tests must notice each.
 
-Every mutant is a copy of the sources in a temporary directory with one text replaced. A mutant that survives means that a
-rule stands in the code that no test holds.
+Every mutant is a copy of the sources in a temporary directory with one text replaced. Unit tests and the simulation are
+tried on each, one by one: the list says which test and which seed kill it. A mutant that both let live means that a rule
+stands in the code that nothing holds.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-UNIT = ("tests/raft",)
-SEEDS = ("tests/simulation",)
+UNIT = (
+    "tests/raft",
+    "tests/groups/test_sessions.py",
+    "tests/groups/test_proposals.py",
+    "tests/groups/test_snapshots.py",
+    "tests/paper",
+    "tests/scenarios",
+)
+SEEDS = 100
+"""Of the simulation, tried on each mutant of the engine until one fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +39,7 @@ class Mutant:
 
     Attributes:
         name: What is weakened.
-        file: Where, below the engine's package.
+        file: Where, below ``p2praft``; the engine's files, which the simulation runs, by their names alone.
         old: Text that must occur exactly once.
         new: What takes its place.
     """
@@ -75,6 +88,13 @@ MUTANTS = (
         new="counts = True",
     ),
     Mutant(
+        name="members that are no voters are counted for commits",
+        file="leader.py",
+        old="index = quorum_value(ctx.voters, lambda m: self._counted(m, ctx), ctx.gone(ctx.voters))",
+        new="index = quorum_value([ctx.me, *self.progress], lambda m: m == ctx.me and ctx.log.stable or "
+        "self.progress[m].match, ())",
+    ),
+    Mutant(
         name="entries of earlier terms commit by counting (figure 8)",
         file="leader.py",
         old="if index > ctx.commit and ctx.log.term_at(index) == ctx.term:",
@@ -101,8 +121,8 @@ MUTANTS = (
     Mutant(
         name="an acknowledgement leaves before the entries are durable",
         file="follower.py",
-        old="        ctx.send_when_durable(\n            sender,\n            AppendEntriesResponse(",
-        new="        ctx.send(\n            sender,\n            AppendEntriesResponse(",
+        old="ctx.send_when_durable(sender, answer)",
+        new="ctx.send(sender, answer)",
     ),
     Mutant(
         name="the leader's own copy counts before it is durable",
@@ -146,11 +166,121 @@ MUTANTS = (
         old="ctx.commit_up_to(Index(min(request.leader_commit, request.last.index)))",
         new="ctx.commit_up_to(Index(min(request.leader_commit, ctx.log.last.index)))",
     ),
+    Mutant(
+        name="a member votes for two candidates in one term",
+        file="role.py",
+        old="if ctx.state.vote is not None and ctx.state.vote != sender:",
+        new="if False:",
+    ),
+    Mutant(
+        name="one answer less makes a quorum",
+        file="quorum.py",
+        old="return min(len(voters) // 2 + 1, survivors) or len(voters) + 1",
+        new="return min((len(voters) + 1) // 2, survivors) or len(voters) + 1",
+    ),
+    Mutant(
+        name="a voter that is merely away counts as gone",
+        file="context.py",
+        old="return member.volatile and self.incarnations.get(member.peer_id, member) != member",
+        new="return member != self.me and member not in self.bonded",
+    ),
+    Mutant(
+        name="a member that is behind may become a voter",
+        file="steward.py",
+        old="return self.live and self.caught_up and not self.unwanted",
+        new="return self.live and not self.unwanted",
+    ),
+    Mutant(
+        name="entries are appended without a look at what stands before them",
+        file="follower.py",
+        old="if not ctx.log.matches(request.prev):",
+        new="if request.prev.index > ctx.log.last.index:",
+    ),
+    Mutant(
+        name="a delayed duplicate truncates what came after it",
+        file="follower.py",
+        old="if missing := ctx.log.missing_from(request.entries):",
+        new="if missing := tuple(e for e in request.entries if e.index > ctx.commit):",
+    ),
+    Mutant(
+        name="a pre-vote is granted although a leader is heard",
+        file="role.py",
+        old="vote = Vote.DENIED if has_leader else judge(request.last, ctx)",
+        new="vote = judge(request.last, ctx)",
+    ),
+    Mutant(
+        name="a dead process's reads are answered to its successor",
+        file="leader.py",
+        old="        self.reads.drop(member)\n",
+        new="",
+    ),
+    Mutant(
+        name="entries that nobody has committed are given to members far behind",
+        file="catchup.py",
+        old="if ctx.log.base.index < request.first <= ctx.commit:\n            last = min(request.last, ctx.commit,",
+        new="if ctx.log.base.index < request.first <= ctx.log.last.index:\n"
+        "            last = min(request.last, ctx.log.last.index,",
+    ),
+    Mutant(
+        name="fetched entries are put behind a tail that was never committed",
+        file="catchup.py",
+        old="if not ctx.log.matches(prev):",
+        new="if False:",
+    ),
+    Mutant(
+        name="a snapshot is acknowledged before it is durable",
+        file="catchup.py",
+        old="ctx.send_when_durable(ctx.leader, answer)",
+        new="ctx.send(ctx.leader, answer)",
+    ),
+    Mutant(
+        name="a snapshot older than what is committed is installed",
+        file="engine.py",
+        old="if snapshot.base.last.index <= ctx.commit or ",
+        new="if ",
+    ),
+    Mutant(
+        name="what disagrees with a snapshot stays behind it",
+        file="log.py",
+        old="if self.matches(base.last):\n            del",
+        new="if self.last.index >= base.last.index:\n            del",
+    ),
+    Mutant(
+        name="a fetched snapshot's digest is not looked at",
+        file="catchup.py",
+        old="== snapshot.digest:",
+        new="or True:",
+    ),
+    Mutant(
+        name="a compacted log forgets its voters",
+        file="log.py",
+        old="self._voters = [(base.voters_index, base.voters), *keep]",
+        new="self._voters = keep",
+    ),
+    Mutant(
+        name="a repeated command is applied again",
+        file="sessions.py",
+        old="if commands.first <= session.last:",
+        new="if False:",
+    ),
+    Mutant(
+        name="commands behind a gap are applied",
+        file="sessions.py",
+        old="if commands.first == session.last + 1 else Verdict.GAP",
+        new="if commands.first > session.last else Verdict.GAP",
+    ),
+    Mutant(
+        name="a snapshot forgets the sessions",
+        file="groups/snapshots.py",
+        old="sessions = SessionTable.load(unpack(bytes(head[_LENGTH.size : end])))",
+        new="sessions = SessionTable()",
+    ),
 )
 
 
-def survives(mutant: Mutant, tests: tuple[str, ...]) -> str | None:
-    """Run the tests against a mutant; None if it survives, else the first test that failed.
+@contextmanager
+def mutated(mutant: Mutant) -> Iterator[Path]:
+    """A copy of the sources with the rule weakened.
 
     Raises:
         LookupError: The text to replace does not occur exactly once.
@@ -160,35 +290,55 @@ def survives(mutant: Mutant, tests: tuple[str, ...]) -> str | None:
         for name in ("p2praft", "discovery", "transport", "tests"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", copy)
-        path = copy / "p2praft" / "raft" / mutant.file
+        path = copy / "p2praft" / ("" if "/" in mutant.file else "raft") / mutant.file
         source = path.read_text(encoding="utf-8")
         if source.count(mutant.old) != 1:
             raise LookupError(f"{mutant.name}: {mutant.file} holds the text {source.count(mutant.old)} times, not once")
         path.write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *tests]
-        # The copy must win over an installed package: ``python -m`` puts the working directory first.
-        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False, timeout=600)
-        if done.returncode == 0:
-            return None
+        yield copy
+
+
+def run(copy: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a module on the copy, which wins over an installed package: ``python -m`` puts the working directory first."""
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=copy, capture_output=True, text=True, check=False, timeout=900
+    )
+
+
+def killers(mutant: Mutant) -> tuple[Mutant, str, str]:
+    """The first test and the first seed that fail on the mutant; empty if none does."""
+    with mutated(mutant) as copy:
+        tests = [test for test in UNIT if (copy / test).exists()]
+        done = run(copy, "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *tests)
         failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        return failed[0] if failed else f"exit status {done.returncode}"
+        by_test = failed[0].removeprefix("FAILED ").partition(" - ")[0] if failed else ""
+        if not by_test and done.returncode:
+            by_test = f"exit status {done.returncode}"
+        by_seed = ""
+        if "/" not in mutant.file:
+            done = run(copy, "tests.simulation", "--seeds", str(SEEDS), "--jobs", "1", "--first-failure")
+            if done.returncode:
+                by_seed = next((line for line in done.stderr.splitlines() if line.startswith("seed ")), "seed ?")
+                by_seed = by_seed.partition(",")[0]
+    return mutant, by_test, by_seed
 
 
 def main() -> int:
     """Run all mutants; 1 if one survives."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants")
     parser.add_argument("--only", default="", help="only mutants whose name holds this text")
-    parser.add_argument("--simulate", action="store_true", help="give survivors of the unit tests to the simulation")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    begin, survivors = time.monotonic(), 0
+    begin, survivors, by_seeds = time.monotonic(), 0, 0
     chosen = [mutant for mutant in MUTANTS if options.only in mutant.name]
-    for mutant in chosen:
-        killer = survives(mutant, UNIT)
-        if killer is None and options.simulate:
-            killer = survives(mutant, SEEDS)
-        survivors += killer is None
-        print(f"{'SURVIVES' if killer is None else 'killed':8}  {mutant.name}  {(killer or '')[:150]}", flush=True)
-    print(f"{len(chosen)} mutants, {survivors} survive, {time.monotonic() - begin:.0f} s")
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for mutant, by_test, by_seed in pool.map(killers, chosen):
+            survivors += not by_test and not by_seed
+            by_seeds += bool(by_seed)
+            verdict = "killed" if by_test or by_seed else "SURVIVES"
+            print(f"{verdict:8}  {mutant.name}\n          {by_test or '-'}; {by_seed or '-'}", flush=True)
+    seconds = time.monotonic() - begin
+    print(f"{len(chosen)} mutants, {survivors} survive; the simulation alone kills {by_seeds}; {seconds:.0f} s")
     return 1 if survivors else 0
 
 

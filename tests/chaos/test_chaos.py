@@ -14,7 +14,7 @@ from tests.linearizability.histories import append, op
 
 @pytest.mark.parametrize("durable", [True, False], ids=["durable", "memory"])
 def test_processes_that_are_killed_and_paused_stay_linearizable(durable: bool, tmp_path: Path) -> None:
-    plan = driver.Plan(seconds=12, durable=durable, seed=1)
+    plan = driver.Plan(seconds=6, durable=durable, seed=1)
     report = anyio.run(driver.run, plan, tmp_path, backend="trio")
     assert report.violation is None, f"{report}\n{report.violation}"
     assert report.operations["ok"] > 50
@@ -23,7 +23,7 @@ def test_processes_that_are_killed_and_paused_stay_linearizable(durable: bool, t
 
 
 def test_what_was_acknowledged_before_every_process_was_killed_is_there_in_order_once(tmp_path: Path) -> None:
-    plan = driver.Plan(seconds=5, seed=1)
+    plan = driver.Plan(seconds=4, seed=1)
     report = anyio.run(blackout.run, plan, tmp_path, backend="trio")
     assert report.violation is None, f"{report}\n{report.violation}"
     assert report.operations["ok"] > 100

@@ -11,11 +11,11 @@ from collections import Counter
 from tests.simulation.world import Violation, play
 
 
-def _play(seed: int) -> tuple[int, Counter[str], str]:
+def _play(seed: int) -> tuple[Counter[str], str]:
     try:
-        return seed, play(seed), ""
+        return play(seed), ""
     except Violation as violation:
-        return seed, Counter(), str(violation)
+        return Counter(), str(violation)
 
 
 def main() -> int:
@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count())
     parser.add_argument("--verbose", action="store_true", help="print the transcript's end on failure")
+    parser.add_argument("--first-failure", action="store_true", help="stop at the first seed that fails")
     options = parser.parse_args()
     if options.seed is not None:
         try:
@@ -36,12 +37,13 @@ def main() -> int:
         return 0
     begin, total, failed = time.monotonic(), Counter[str](), 0
     with multiprocessing.Pool(options.jobs) as pool:
-        for seed, counts, problem in pool.imap_unordered(_play, range(options.first, options.first + options.seeds), 8):
+        for counts, problem in pool.imap_unordered(_play, range(options.first, options.first + options.seeds), 8):
             total.update(counts)
             if problem:
                 failed += 1
                 print(problem, file=sys.stderr)
-            del seed
+                if options.first_failure:
+                    return 1
     print(f"{options.seeds} seeds, {failed} failed, {time.monotonic() - begin:.0f} s: {dict(sorted(total.items()))}")
     return 1 if failed else 0
 

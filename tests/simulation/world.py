@@ -51,6 +51,7 @@ FAULTS = [
     "unbond",
     "transfer",
     "slow disk",
+    "hand over and be cut off",
     "clock",
     "leave",
 ]
@@ -113,6 +114,7 @@ class Node:
     chain: int = 0
     making: object = None
     leaving: bool = False
+    disk: tuple[float, float] | None = None
     wake_at: float = float("inf")
     reads: dict[int, int] = field(default_factory=dict)
     generation: int = 0
@@ -242,7 +244,7 @@ class World:
         """Kill a node's process: of the writes under way, a prefix has reached the disk."""
         if not node.alive:
             return
-        kept = self.rng.randint(0, len(node.writes))
+        kept = self.rng.choice([0, self.rng.randint(0, len(node.writes))])
         node.storage.write([write for write, _ in node.writes[:kept]])
         node.writes.clear()
         node.making = None
@@ -271,6 +273,10 @@ class World:
             self.send(node, target, outgoing.history, outgoing.message)
         if effects.write is not None:
             write = effects.write
+            voted = write.state is not None and write.state.vote is not None
+            if self.faulty and voted and self.rng.random() < 0.05 and self.may_crash(node):
+                # In the worst moment: the vote is not on the disk yet.
+                self.after(0.0, lambda: self.crash(node, restart_after=0.01))
             self._write_later(node, write, lambda: self._persisted(node, write.serial))
         self._check(node, effects)
         self._apply(node, effects)
@@ -301,7 +307,7 @@ class World:
                     callback()
             self.pump(node)
 
-        self.after(self.rng.uniform(*self.disk), finish)
+        self.after(self.rng.uniform(*(node.disk or self.disk)), finish)
 
     def _persisted(self, node: Node, serial: int) -> None:
         assert node.engine is not None
@@ -521,11 +527,14 @@ class World:
         self._cuts.clear()
         self.loss = self.duplication = 0.0
         self.delay, self.disk = (0.001, 0.02), (0.0005, 0.005)
+        for node in self.nodes:
+            node.disk = None
         self.note("healed")
 
     def fault(self) -> None:
         """One fault, as the dice say."""
-        node = self.rng.choice(self.nodes)
+        leader = self.some_leader()
+        node = leader if leader and self.rng.random() < 0.4 else self.rng.choice(self.nodes)
         kind = self.rng.choice(FAULTS)
         if kind == "partition":
             self.partition()
@@ -546,7 +555,10 @@ class World:
         elif kind == "unbond":
             self.unbond(node, self.rng.choice(self.nodes))
         elif kind == "slow disk":
-            self.disk = self.rng.choice([(0.0005, 0.005), (0.05, 0.5)])
+            node.disk = self.rng.choice([None, (0.05, 0.5)])
+            self.disk = self.rng.choice([(0.0005, 0.005), (0.0005, 0.005), (0.01, 0.1)])
+        elif kind == "hand over and be cut off" and leader is not None:
+            self.hand_over_and_cut(leader)
         elif kind == "clock" and node.engine is not None:
             node.engine.ctx.epoch += self.rng.uniform(-1e5, 1e5)
             self.counts["clock steps"] += 1
@@ -555,6 +567,31 @@ class World:
         elif kind == "transfer" and node.engine is not None and node.engine.transfer_leadership(None, self.now):
             self.counts["transfers"] += 1
             self.pump(node)
+
+    def some_leader(self) -> Node | None:
+        """A node that takes itself for the leader."""
+        leaders = [node for node in self.nodes if node.engine is not None and node.engine.is_leader]
+        return self.rng.choice(leaders) if leaders else None
+
+    def hand_over_and_cut(self, leader: Node) -> None:
+        """The one way to two leaders at a time that a failing network does not give: the old one hears no more."""
+        assert leader.engine is not None
+        if not leader.engine.transfer_leadership(None, self.now):
+            return
+        self.pump(leader)
+        self.counts["transfers"] += 1
+
+        def cut() -> None:
+            if not self.faulty:
+                return
+            for other in self.nodes:
+                if other is not leader:
+                    self._cuts.update({(leader.number, other.number), (other.number, leader.number)})
+            self.note(f"{leader.number} is cut off after it handed over")
+
+        self.after(self.rng.uniform(0.005, 0.06), cut)
+        for at in range(10):
+            self.after(0.05 * at, lambda: self.load(leader))
 
     def leave(self, node: Node) -> None:
         """Have a member leave for good; once it has, its machine is wiped, and comes back as somebody new."""
@@ -614,9 +651,11 @@ class World:
         voters = [node.engine.voters for node in self.nodes if node.engine is not None]
         return len(histories) == 1 and all(len(v) >= 3 for v in voters) and all(node.alive for node in self.nodes)
 
-    def load(self) -> None:
-        """Somebody proposes or reads."""
-        node = self.rng.choice(self.nodes)
+    def load(self, node: Node | None = None) -> None:
+        """Somebody proposes or reads; often who takes itself for the leader, be it or not."""
+        if node is None:
+            node = self.some_leader() if self.rng.random() < 0.3 else None
+        node = node or self.rng.choice(self.nodes)
         if node.engine is None:
             return
         if self.rng.random() < 0.5:
@@ -714,6 +753,7 @@ class World:
                 self.fault()
             if at % 10 == 0:
                 self.check_logs()
+        self.faulty = False
         self.heal()
         self.settle()
         return self.counts
