@@ -40,9 +40,9 @@ soak: $(STAMP) ## simulate SEEDS=1000 whole clusters, on all cores
 mutants: $(STAMP) ## weaken one rule of the engine at a time: the tests must notice
 	@$(BIN)/python -m tests.mutants
 
-bench: $(STAMP) ## measure commits, latency and fail-over on this machine
+bench: $(STAMP) ## measure commits (PySyncObj beside us) and fail-over on this machine
 	@$(BIN)/python -m benchmarks
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
