@@ -79,6 +79,52 @@ def test_a_durable_group_that_is_killed_whole_has_everything_when_it_comes_back(
     ]
 
 
+def test_a_rolling_restart_of_an_in_memory_group_heals_and_keeps_what_a_survivor_held(
+    hosts: Hosts, tmp_path: Path
+) -> None:
+    """One at a time, then two at once: that their memories died is proven by their coming back, and one held all."""
+    secret = hosts.secret()
+
+    def start(number: int, *seeds: Up) -> Up:
+        identity = str(tmp_path / f"identity-{number}")
+        arguments = ["--network", "shop", "--group", "tills", "--secret-file", secret, "--identity", identity]
+        for seed in seeds:
+            arguments += ["--seed", seed.address]
+        return hosts.up(*arguments)
+
+    nodes = [start(0)]
+    nodes += [start(number, nodes[0]) for number in (1, 2)]
+    wait_voters(nodes, 3)
+    nodes[0].json("map", "set", "tills", "apple", "0")
+    for number in range(3):
+        nodes[number].kill()
+        others = [node for node in nodes if node is not nodes[number]]
+        nodes[number] = start(number, *others)
+        wait_caught_up(nodes)
+        assert nodes[number].json("map", "get", "tills", "apple")["value"] == number
+        nodes[number].json("map", "set", "tills", "apple", str(number + 1))
+    nodes[0].kill()
+    nodes[1].kill()
+    nodes[0], nodes[1] = start(0, nodes[2]), start(1, nodes[2])
+    wait_caught_up(nodes)
+    assert nodes[0].json("map", "get", "tills", "apple")["value"] == 3
+    assert nodes[1].json("map", "set", "tills", "pear", "1")["version"] == 5
+
+
+def wait_caught_up(nodes: list[Up]) -> None:
+    """Wait until all vote with the memories they have now."""
+    deadline = time.monotonic() + LIVENESS
+    while time.monotonic() < deadline:
+        groups = [node.json("groups") for node in nodes]
+        if all(group["online"] and len(group["voters"]) == 3 for group in groups):
+            reached = [group["committed"] for group in groups]
+            time.sleep(0.2)
+            if min(reached) == max(reached) and [node.json("groups")["committed"] for node in nodes] == reached:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"the group never healed: {groups}")
+
+
 def test_an_observer_serves_reads_and_never_leads(hosts: Hosts) -> None:
     secret = hosts.secret()
     group = ["--network", "shop", "--group", "tills", "--secret-file", secret]
