@@ -1,4 +1,4 @@
-"""One UDP socket per node that both dials and accepts, over aioquic's sans-I/O core.
+"""One UDP socket per node that both dials and accepts, over a sans-I/O QUIC engine.
 
 A non-blocking socket is awaited and drained at each wake-up; whatever tasks send in one turn of the event loop leaves in one
 flush. One task reads, one flushes and minds the timers; they own every connection's state.
@@ -23,7 +23,6 @@ from typing import Any
 import anyio
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import (
     QuicPacketType,
     encode_quic_retry,
@@ -37,6 +36,7 @@ from cryptography.x509.oid import NameOID
 
 from transport import routes
 from transport.address import HostPort, PeerAddr
+from transport.engine import EngineName, quic_engine
 from transport.errors import (
     BindError,
     ConfigError,
@@ -71,6 +71,7 @@ STAGGER = 0.25
 """Seconds between the endpoints of one peer that are dialled (RFC 8305, section 8)."""
 BATCH = 128
 """Datagrams read at one wake-up at most."""
+VERSIONS = QuicConfiguration(is_client=False).supported_versions
 NO_ALPN = 0x100 + 120
 """CRYPTO_ERROR with TLS's no_application_protocol (RFC 9001, section 4.8; RFC 7301)."""
 DUPLICATE = "duplicate connection"
@@ -85,12 +86,15 @@ class QuicConfig:
         keepalive: Seconds between signs of life on a quiet connection; they also measure the round trip.
         handshake_timeout: Seconds that a handshake may take.
         datagram_size: Payload bytes of a datagram at most, 1200 to 16000; None follows the route's MTU.
+        engine: ``aioquic``, ``qh3`` (faster, experimental, the extra ``fast``), or ``auto``: what the environment variable
+            ``P2PRAFT_QUIC`` says, else aioquic.
     """
 
     idle_timeout: float = 8.0
     keepalive: float = 2.0
     handshake_timeout: float = 5.0
     datagram_size: int | None = None
+    engine: EngineName = "auto"
 
     def __post_init__(self) -> None:
         if not 0 < self.keepalive < self.idle_timeout <= 600:
@@ -99,6 +103,7 @@ class QuicConfig:
             raise ConfigError("handshake_timeout must be 0.1 to 60 seconds")
         if self.datagram_size is not None and not routes.SMALLEST <= self.datagram_size <= routes.LARGEST:
             raise ConfigError(f"datagram_size must be {routes.SMALLEST} to {routes.LARGEST} bytes")
+        quic_engine(self.engine)
 
 
 class QuicTransport(Transport):
@@ -139,6 +144,7 @@ class QuicEndpoint(Endpoint):
     Attributes:
         key: The node's identity.
         instance: 8 random bytes of this process.
+        engine: What speaks QUIC.
     """
 
     def __init__(
@@ -153,6 +159,7 @@ class QuicEndpoint(Endpoint):
         self.address = PeerAddr(self.peer_id, advertise or routes.advertised(self._bound, sock.family))
         self._sock = sock
         self._config = config
+        self.engine = quic_engine(config.engine)
         self._certificate, self._private_key = _certificate()
         self._retry = QuicRetryTokenHandler()
         self._watchers: Feed[ConnectionEvent] = Feed()
@@ -245,7 +252,7 @@ class QuicEndpoint(Endpoint):
                 if not self._send_raw(data, address) and peer.proven:
                     peer.end("the path takes only smaller datagrams")  # dialled again, it gets them
         except Exception as error:
-            self._abandon(peer, error)
+            self.abandon(peer, error)
 
     def route(self, cid: bytes, peer: QuicPeer) -> None:
         """Datagrams for this connection id are the connection's."""
@@ -343,7 +350,7 @@ class QuicEndpoint(Endpoint):
         except (OSError, UnicodeError) as error:
             raise Unreachable(f"cannot reach {name}: {getattr(error, 'strerror', None) or error}") from None
         keylog = KeyLog()
-        quic = QuicConnection(configuration=self._configuration(keylog, is_client=True, address=address))
+        quic = self.engine.connection(configuration=self._configuration(keylog, is_client=True, address=address))
         peer = QuicPeer(self, quic, keylog, address, wanted=peer_id)
         quic.connect(address, now=anyio.current_time())
         self._peers.add(peer)
@@ -362,7 +369,7 @@ class QuicEndpoint(Endpoint):
         reason, code = peer.ended or "", peer.end_code
         if code == CODE_WRONG_IDENTITY:
             raise WrongIdentity(f"{where} is another peer: {reason}")
-        if code == NO_ALPN:
+        if code == NO_ALPN or "ALPN" in reason:
             raise VersionMismatch(f"{where} speaks no version that this node knows ({ALPN})")
         if code == CODE_REFUSED:
             raise ProofFailed(f"{where} refused this node: {reason}")
@@ -375,8 +382,10 @@ class QuicEndpoint(Endpoint):
             reason = f"no answer within {self._config.handshake_timeout:g} s"
         raise Unreachable(f"cannot reach {name}: {reason}")
 
-    def _configuration(self, keylog: KeyLog, *, is_client: bool, address: tuple[Any, ...]) -> QuicConfiguration:
-        configuration = QuicConfiguration(
+    def _configuration(self, keylog: KeyLog, *, is_client: bool, address: tuple[Any, ...]) -> Any:
+        return self.engine.configure(
+            None if is_client else self._certificate,  # who the acceptor is, is proven inside (see handshake.py)
+            self._private_key,
             is_client=is_client,
             alpn_protocols=[ALPN],
             idle_timeout=self._config.idle_timeout,
@@ -386,12 +395,6 @@ class QuicEndpoint(Endpoint):
             secrets_log_file=keylog,
             server_name="p2praft.invalid",
         )
-        if is_client:
-            configuration.verify_mode = 0  # who it is, is proven inside (see handshake.py)
-        else:
-            configuration.certificate = self._certificate
-            configuration.private_key = self._private_key
-        return configuration
 
     def _datagram_size(self, address: tuple[Any, ...]) -> int:
         if self._config.datagram_size is not None:
@@ -425,7 +428,7 @@ class QuicEndpoint(Endpoint):
                     try:
                         peer.quic.receive_datagram(data, address, now=now)
                     except Exception as error:
-                        self._abandon(peer, error)
+                        self.abandon(peer, error)
                     else:
                         touched[peer] = None
             for peer in touched:
@@ -439,9 +442,9 @@ class QuicEndpoint(Endpoint):
             try:
                 peer.handle_events()
             except Exception as error:
-                self._abandon(peer, error)
+                self.abandon(peer, error)
 
-    def _abandon(self, peer: QuicPeer, error: Exception) -> None:
+    def abandon(self, peer: QuicPeer, error: Exception) -> None:
         """What a peer sent made the QUIC engine fail: that costs the connection, never the node."""
         self.counters["engine failures"] += 1
         logger.warning("a connection with %s failed in the QUIC engine", peer.remote, exc_info=error)
@@ -461,13 +464,13 @@ class QuicEndpoint(Endpoint):
         if header.packet_type == QuicPacketType.VERSION_NEGOTIATION or header.version is None:
             self.counters["unroutable datagrams"] += 1
             return None
-        if header.version not in QuicConfiguration(is_client=False).supported_versions:
+        if header.version not in VERSIONS:
             if len(data) >= routes.SMALLEST:
                 self._send_raw(
                     encode_quic_version_negotiation(
                         source_cid=header.destination_cid,
                         destination_cid=header.source_cid,
-                        supported_versions=QuicConfiguration(is_client=False).supported_versions,
+                        supported_versions=VERSIONS,
                     ),
                     address,
                 )
@@ -512,7 +515,7 @@ class QuicEndpoint(Endpoint):
             self.counters["retries"] += 1
             return None
         keylog = KeyLog()
-        quic = QuicConnection(
+        quic = self.engine.connection(
             configuration=self._configuration(keylog, is_client=False, address=address),
             original_destination_connection_id=original,
             retry_source_connection_id=retry_source,
@@ -592,7 +595,7 @@ class QuicEndpoint(Endpoint):
                 try:
                     peer.quic.handle_timer(now=now)
                 except Exception as error:
-                    self._abandon(peer, error)
+                    self.abandon(peer, error)
                 self._handle_events(peer)
                 self.mark(peer)
             else:

@@ -1,7 +1,7 @@
 """One QUIC connection to one peer, and the links on it.
 
-Around aioquic's sans-I/O ``QuicConnection``: datagrams and time go in, datagrams and events come out; the endpoint does
-the rest. aioquic grants flow-control credit as data arrives, not as it is read, and does not bound what is queued, so
+Around the QUIC engine's sans-I/O connection: datagrams and time go in, datagrams and events come out; the endpoint does
+the rest. The engine grants flow-control credit as data arrives, not as it is read, and does not bound what is queued, so
 links have a window of their own: a sender may have ``protocol.window`` bytes unread at the other end, and no more.
 
 Frames with message number 0 are the link's own: ``[0, 0, name]`` opens it, ``[0, 1, bytes]`` grants credit, ``[0, 2, reason]``
@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 import msgpack
-from aioquic.quic import events
-from aioquic.quic.connection import QuicConnection
 
 from transport import handshake
 from transport.address import HostPort
@@ -39,8 +37,8 @@ MAX_REASON = 400
 
 CODE_CLOSED, CODE_PROTOCOL, CODE_REFUSED, CODE_DUPLICATE, CODE_WRONG_IDENTITY = 0, 1, 2, 3, 4
 
-MAX_LINKS = 100
-"""Links that one side may have open on a connection; the 101st is refused where it would be opened."""
+MAX_LINKS = 90
+"""Links that one side may have open on a connection; the next is refused where it would be opened."""
 MAX_STREAMS = 128
 """Streams of the peer's that may be unfinished; a peer that opens more breaks the connection."""
 MAX_EARLY = 64 * 1024
@@ -54,7 +52,7 @@ class QuicPeer(Connection):
     """A QUIC connection: unproven at first, then a :class:`Connection` to a known peer.
 
     Attributes:
-        quic: aioquic's connection.
+        quic: The engine's connection.
         ended: Why it is over; None while it lives.
         end_code: The application's error code that ended it, if one did.
         instance: The peer's process.
@@ -71,7 +69,7 @@ class QuicPeer(Connection):
     def __init__(
         self,
         endpoint: QuicEndpoint,
-        quic: QuicConnection,
+        quic: Any,
         keylog: KeyLog,
         address: tuple[Any, ...],
         *,
@@ -170,12 +168,18 @@ class QuicPeer(Connection):
 
     def write(self, stream: int, data: bytes, *, fin: bool = False) -> None:
         """Queue bytes of a stream."""
-        if self.ended is None:
+        if self.ended is not None:
+            return
+        try:
             self.quic.send_stream_data(stream, data, end_stream=fin)
+        except Exception as error:
+            self.endpoint.abandon(self, error)
+        else:
             self.endpoint.mark(self)
 
     def handle_events(self) -> None:
-        """Take what aioquic has to tell."""
+        """Take what the QUIC engine has to tell."""
+        events = self.endpoint.engine.events
         while (event := self.quic.next_event()) is not None:
             if isinstance(event, events.StreamDataReceived):
                 self._on_data(event.stream_id, event.data, fin=event.end_stream)

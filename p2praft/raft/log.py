@@ -87,6 +87,8 @@ class Log:
         index: int = min(position.index, self.last.index)
         while index > self.base.index and self._entries[index - self.base.index - 1].term > position.term:
             index -= 1
+        if index == self.base.index and self.base.term > position.term:
+            index -= 1  # it differs even there: what it needs has been compacted
         return self.cursor_at(index)
 
     def missing_from(self, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:

@@ -96,6 +96,14 @@ def test_a_follower_that_needs_what_was_compacted_is_told_to_install_a_snapshot(
     assert len(only(bench.advance(bench.engine.ctx.config.heartbeat_interval), InstallSnapshot)) == 1
 
 
+def test_a_follower_whose_log_differs_where_the_leaders_begins_needs_a_snapshot_too() -> None:
+    bench = compacted_leader()
+    refusal = AppendEntriesResponse(term=bench.engine.term, vote=Vote.ABSTAINED, matched=False, last=at(1, 20), round=0)
+    sent = bench.receive(refusal, bench.members[3])
+    assert len(only(sent, InstallSnapshot)) == 1
+    assert only(sent, AppendEntries) == []
+
+
 def test_after_the_snapshot_the_leader_goes_on_behind_it() -> None:
     bench = compacted_leader()
     refusal = AppendEntriesResponse(term=bench.engine.term, vote=Vote.ABSTAINED, matched=False, last=at(2, 5), round=0)
@@ -373,5 +381,6 @@ def test_a_log_remembers_its_voters_below_its_base() -> None:
     assert held.last == at(2, 10)
     assert [e.index for e in held.between(9, 10)] == [9, 10]
     assert held.term_at(7) is None
-    assert held.agreement(at(1, 10)) == at(2, 8), "never below the base"
+    assert held.agreement(at(2, 9)) == at(2, 9)
+    assert held.agreement(at(1, 10)).index == 7, "what such a log needs is below the base"
     assert log(bench.voters, *[2] * 9)[8:] == held.between(9, 10)

@@ -649,7 +649,8 @@ class World:
         """A disk may only burn while the voters without it are a majority that holds all."""
         histories = {node.engine.ctx.history for node in self.nodes if node.engine is not None}
         voters = [node.engine.voters for node in self.nodes if node.engine is not None]
-        return len(histories) == 1 and all(len(v) >= 3 for v in voters) and all(node.alive for node in self.nodes)
+        founded = all(node.engine is not None and node.engine.ctx.founded for node in self.nodes)
+        return founded and len(histories) == 1 and all(len(v) >= 3 for v in voters)
 
     def load(self, node: Node | None = None) -> None:
         """Somebody proposes or reads; often who takes itself for the leader, be it or not."""

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from tests.transport.support import MAIN
-from transport import Endpoint, HostPort, MemoryNetwork, QuicTransport, SecretKey, Transport
+from transport import Endpoint, HostPort, MemoryNetwork, QuicConfig, QuicTransport, SecretKey, Transport
 
 
 class World:
@@ -32,10 +32,13 @@ class World:
         return transport.bind(key or SecretKey.generate(), listen=listen, advertise=advertise)
 
 
-@pytest.fixture(params=["quic", "memory"])
+@pytest.fixture(params=["quic", "qh3", "memory"])
 def world(request: pytest.FixtureRequest) -> World:
-    """Over QUIC on loopback, and in memory."""
+    """Over QUIC on loopback, by either engine, and in memory."""
     if request.param == "quic":
-        return World("quic", lambda _: (QuicTransport(), MAIN))
+        return World("quic", lambda _: (QuicTransport(QuicConfig(engine="aioquic")), MAIN))
+    if request.param == "qh3":
+        pytest.importorskip("qh3", reason="the extra `fast` is not installed")
+        return World("quic", lambda _: (QuicTransport(QuicConfig(engine="qh3")), MAIN))
     network = MemoryNetwork()
     return World("memory", lambda number: (network.transport(f"host-{number}"), HostPort(f"host-{number}", 0)))

@@ -1,0 +1,89 @@
+"""The QUIC engine beneath the links: aioquic, or, if asked for, qh3 (the extra ``fast``).
+
+Both have the same sans-I/O interface; qh3's core is written in Rust and takes about half the time a round trip. It is
+an experiment: from one engine to the other, connections that end with data queued have been seen to fail in qh3 2.1
+(they are dialled again), so choose one for a whole network. Everything that differs between them is in this file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aioquic.quic.configuration import QuicConfiguration
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from transport.errors import ConfigError
+
+EngineName = Literal["auto", "aioquic", "qh3"]
+
+ED25519 = 0x0807
+"""The signature scheme's number in TLS (RFC 8446, section 4.2.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuicEngine:
+    """One of the two.
+
+    Attributes:
+        name: Which.
+        events: Its module of event classes.
+        connection: Its connection class.
+        configure: Makes its configuration from the settings that both know.
+    """
+
+    name: str
+    events: Any
+    connection: Callable[..., Any]
+    configure: Callable[..., Any]
+
+
+def quic_engine(name: EngineName) -> QuicEngine:
+    """The engine to use. For ``auto`` the environment variable ``P2PRAFT_QUIC`` may say which; aioquic if it does not.
+
+    Raises:
+        ConfigError: There is none of this name, or it is not installed.
+    """
+    chosen = (os.environ.get("P2PRAFT_QUIC") or "aioquic") if name == "auto" else name
+    if chosen not in ("aioquic", "qh3"):
+        raise ConfigError(f"engine={chosen!r} is not allowed: choose auto, aioquic or qh3")
+    if chosen == "qh3" and importlib.util.find_spec("qh3") is None:
+        raise ConfigError("engine='qh3' needs the package qh3: install p2praft[fast]")
+    if chosen == "qh3":
+        logging.getLogger("quic").setLevel(logging.ERROR)  # it warns of every connection that a peer closes
+    return QuicEngine(
+        name=chosen,
+        events=importlib.import_module(f"{chosen}.quic.events"),
+        connection=importlib.import_module(f"{chosen}.quic.connection").QuicConnection,
+        configure=_configure_qh3 if chosen == "qh3" else _configure_aioquic,
+    )
+
+
+def _configure_aioquic(certificate: x509.Certificate | None, private_key: Any, **settings: Any) -> Any:
+    configuration = QuicConfiguration(**settings)
+    if certificate is None:
+        configuration.verify_mode = 0
+    else:
+        configuration.certificate = certificate
+        configuration.private_key = private_key
+    return configuration
+
+
+def _configure_qh3(certificate: x509.Certificate | None, private_key: Any, **settings: Any) -> Any:
+    module = importlib.import_module("qh3.quic.configuration")
+    # A search for larger datagrams would go beyond the route's MTU that we found.
+    configuration = module.QuicConfiguration(
+        signature_algorithms=[ED25519], probe_datagram_size=False, hostname_checks_common_name=False, **settings
+    )
+    if certificate is None:
+        configuration.verify_mode = 0
+    else:
+        key = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        configuration.load_cert_chain(certificate.public_bytes(Encoding.PEM), key)
+    return configuration
