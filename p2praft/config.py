@@ -32,7 +32,8 @@ class ConsensusConfig:
         voter_grace: Seconds that a voter's bond may be gone before the voter is replaced.
         forward_timeout: Seconds after which an unanswered forwarded command is sent again.
         query_timeout: Default bound, in seconds, on a strong read.
-        snapshot_every: Entries applied between two snapshots.
+        snapshot_every: Entries applied between two snapshots, after which the log before them is dropped but for as many
+            entries again. A large state waits until as many bytes of log have come as it has itself.
     """
 
     heartbeat_interval: float = 0.15
