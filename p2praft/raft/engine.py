@@ -210,10 +210,9 @@ class Engine:
     def compact(self, snapshot: Snapshot, now: float) -> None:
         """A snapshot of our own state is stored: the log may begin behind it."""
         self.ctx.now = now
-        newest = self.ctx.snapshot
-        if self.ctx.history == snapshot.base.genesis.history and (
-            newest is None or newest.base.last.index < snapshot.base.last.index <= self._delivered
-        ):
+        index, newest = snapshot.base.last.index, self.ctx.snapshot
+        ours = self.ctx.history == snapshot.base.genesis.history and index <= self._delivered
+        if ours and (newest is None or newest.base.last.index < index):
             self.ctx.compact(snapshot, self.ctx.config.snapshot_every)
             self.ctx.emit(EventKind.SNAPSHOT, text=f"snapshot at {snapshot.base.last}, {snapshot.chunks} chunks")
 

@@ -27,7 +27,7 @@ from p2praft.raft.messages import (
     Term,
     Vote,
 )
-from tests.raft.support import HISTORY, Bench, append, at, entry, genesis, log, only
+from tests.raft.support import HISTORY, Bench, append, at, entry, genesis, only
 
 CHUNKS = [b"first", b"second", b"third"]
 
@@ -173,45 +173,6 @@ def test_all_chunks_stored_the_snapshot_replaces_the_log() -> None:
     assert write.replace_from == 51
 
 
-def test_nothing_is_promised_before_the_snapshot_is_durable() -> None:
-    bench = Bench(3, 2, 2)
-    leader, giver = bench.voters[1:]
-    snapshot = snapshot_at(bench, 2, 50)
-    offer(bench, giver, snapshot)
-    fetch_all(bench, snapshot, asked(bench.receive(install(40), leader)))
-    bench.auto_persist = False
-    bench.engine.install(snapshot, bench.now)
-    assert only(bench.sent(), AppendEntriesResponse) == []
-    write = bench.effects[-1].write
-    assert write is not None
-    bench.engine.persisted(write.serial, bench.now)
-    assert len(only(bench.sent(), AppendEntriesResponse)) == 1
-
-
-def test_entries_behind_a_snapshot_that_agree_with_it_stay() -> None:
-    """Raft paper, figure 13, rule 6: retain the entries that follow the snapshot's last one."""
-    bench = Bench(3, *[2] * 9)
-    bench.engine.ctx.commit_up_to(3)
-    assert bench.engine.install(snapshot_at(bench, 2, 6), bench.now)
-    assert bench.engine.last == at(2, 10)
-    assert bench.engine.ctx.log.base == at(2, 6)
-
-
-def test_entries_that_disagree_with_a_snapshot_go() -> None:
-    """Raft paper, figure 13, rule 7: discard the entire log."""
-    bench = Bench(3, *[2] * 9)
-    assert bench.engine.install(snapshot_at(bench, 3, 6), bench.now)
-    assert bench.engine.last == at(3, 6)
-    assert bench.engine.term == 3
-
-
-def test_a_snapshot_that_comes_too_late_changes_nothing() -> None:
-    bench = Bench(3, *[2] * 9)
-    bench.engine.ctx.commit_up_to(8)
-    assert not bench.engine.install(snapshot_at(bench, 2, 6), bench.now)
-    assert bench.engine.ctx.log.base == at(0, 0)
-
-
 @pytest.mark.parametrize("how", ["silence", "refusal", "bond"])
 def test_a_giver_that_fails_is_replaced(how: str) -> None:
     bench = Bench(4, 2, 2)
@@ -267,18 +228,6 @@ def test_an_observer_does_not_count_with_its_snapshot() -> None:
     assert bench.engine.install(snapshot_at(bench, 2, 50), bench.now)
     [answer] = only(bench.sent(), AppendEntriesResponse)
     assert answer.vote is Vote.ABSTAINED
-
-
-def test_what_was_compacted_agrees_with_every_leader() -> None:
-    """A late duplicate that begins before our base must neither be refused nor overwrite anything."""
-    bench = Bench(3, *[2] * 9)
-    bench.engine.ctx.commit_up_to(8)
-    bench.engine.ctx.compact(snapshot_at(bench, 2, 8), 0)
-    bench.take()
-    late = append(2, at(2, 4), entry(2, 5), entry(2, 6))
-    [answer] = only(bench.receive(late, bench.voters[1]), AppendEntriesResponse)
-    assert (answer.matched, answer.last) == (True, at(2, 6))
-    assert bench.engine.last == at(2, 10)
 
 
 # --- entries from others
@@ -369,18 +318,3 @@ def test_a_chunk_is_read_for_whoever_asks_for_the_newest_snapshot() -> None:
     ]
     [refusal] = only(bench.receive(FetchChunk(digest=bytes(32), number=1), bench.voters[2]), FetchedChunk)
     assert refusal.data is None
-
-
-def test_a_log_remembers_its_voters_below_its_base() -> None:
-    bench = Bench(3, *[2] * 9)
-    held = bench.engine.ctx.log
-    base = held.base_at(8)
-    held.begin_behind(base)
-    assert held.voters == tuple(bench.voters)
-    assert held.genesis == genesis(bench.voters)
-    assert held.last == at(2, 10)
-    assert [e.index for e in held.between(9, 10)] == [9, 10]
-    assert held.term_at(7) is None
-    assert held.agreement(at(2, 9)) == at(2, 9)
-    assert held.agreement(at(1, 10)).index == 7, "what such a log needs is below the base"
-    assert log(bench.voters, *[2] * 9)[8:] == held.between(9, 10)
