@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from p2praft import ConsensusConfig, LeadershipPreference
 from p2praft.raft.effects import HardState, Outgoing, Readable, Write
 from p2praft.raft.engine import Engine
-from p2praft.raft.messages import Commands, Index, LogEntry, Member, Message, OpenSession, Term
+from p2praft.raft.messages import Commands, Index, LogEntry, Message, OpenSession, Term
 from p2praft.storage import MemoryStorage
 from tests.raft.support import CONFIG, log, member
 
@@ -25,6 +25,7 @@ class Cluster:
         voters: The founders are members 1 to ``voters``; all if None.
         term: Everybody's term at the start; each one's last entry's if None.
         observers: Numbers of those that only watch.
+        volatile: Whether memories die with their processes, so that a new one proves that the old one is gone.
     """
 
     def __init__(
@@ -34,10 +35,12 @@ class Cluster:
         voters: int | None = None,
         term: int | None = None,
         observers: Collection[int] = (),
+        volatile: bool = False,
         config: ConsensusConfig = CONFIG,
     ) -> None:
         terms = logs if isinstance(logs, Mapping) else dict.fromkeys(range(1, logs + 1), ())
-        founders = [member(number) for number in list(terms)[:voters]]
+        self.members = {number: member(number, volatile=volatile) for number in terms}
+        founders = list(self.members.values())[:voters]
         self.config = config
         self.now = 0.0
         self.engines: dict[int, Engine] = {}
@@ -79,15 +82,23 @@ class Cluster:
         """Stop a machine: what was not written is gone, and so are its bonds."""
         del self.engines[number]
         self._unwritten[number].clear()
-        self.wire = deque(item for item in self.wire if item[0] != number and item[1].to != member(number))
+        self.wire = deque(item for item in self.wire if item[0] != number and item[1].to != self.members[number])
         for other in self.engines.values():
-            other.bond_down(member(number), self.now)
+            other.bond_down(self.members[number], self.now)
+
+    def forget(self, number: int) -> None:
+        """Stop a machine and start it again with a new, empty memory: it is another member then."""
+        self.crash(number)
+        old = self.members[number]
+        self.members[number] = member(number, incarnation=old.incarnation[0] + 1, volatile=old.volatile)
+        self._disks[number] = MemoryStorage(keep=True)
+        self.restart(number)
 
     def restart(self, number: int) -> None:
         """Start a machine from its disk, and bond it with all that run."""
         watches = number in self._observers
         engine = Engine(
-            me=member(number),
+            me=self.members[number],
             config=self.config,
             preference=LeadershipPreference.OBSERVER if watches else LeadershipPreference.NORMAL,
             rng=random.Random(number),
@@ -95,8 +106,8 @@ class Cluster:
             restored=self._disks[number].load(),
         )
         for other_number, other in self.engines.items():
-            other.bond_up(member(number), self.now)
-            engine.bond_up(member(other_number), self.now)
+            other.bond_up(self.members[number], self.now)
+            engine.bond_up(self.members[other_number], self.now)
         self.engines[number] = engine
         self.applied[number] = []
         for each in self.engines:
@@ -109,18 +120,18 @@ class Cluster:
         """Hand over messages until everybody is silent."""
         while self.wire:
             sender, outgoing = self.wire.popleft()
-            to = next(number for number in self._disks if member(number) == outgoing.to)
-            if to not in self.engines or frozenset((sender, to)) in self.cuts:
+            to = outgoing.to.peer_id.key[0]
+            if self.members[to] != outgoing.to or to not in self.engines or frozenset((sender, to)) in self.cuts:
                 continue
             if self.lost is not None and self.lost(sender, to, outgoing.message):
                 continue
-            self.engines[to].receive(outgoing.message, member(sender), self.now, history=outgoing.history)
+            self.engines[to].receive(outgoing.message, self.members[sender], self.now, history=outgoing.history)
             self.perform(to)
 
     def hear(self, number: int, message: Message, sender: int) -> None:
         """Have one member hear a message that a test made up; nothing is delivered yet."""
         engine = self.engines[number]
-        engine.receive(message, member(sender), self.now, history=engine.ctx.history)
+        engine.receive(message, self.members[sender], self.now, history=engine.ctx.history)
         self.perform(number)
 
     def run(self, seconds: float) -> None:
@@ -197,7 +208,3 @@ class Cluster:
     def voters(self, number: int) -> list[int]:
         """The voter set, as one member's log has it."""
         return sorted(voter.peer_id.key[0] for voter in self.engines[number].voters)
-
-    def member(self, number: int) -> Member:
-        """The member with this number."""
-        return member(number)

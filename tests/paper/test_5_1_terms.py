@@ -40,7 +40,7 @@ def test_a_stale_leader_steps_down_when_it_hears_of_a_newer_term() -> None:
     cluster.heal()
     cluster.run(0.3)
     assert cluster.leaders == [2]
-    assert cluster.engines[1].leader == cluster.member(2)
+    assert cluster.engines[1].leader == cluster.members[2]
 
 
 def test_a_stale_candidate_steps_down_when_it_hears_of_a_newer_term() -> None:

@@ -27,9 +27,9 @@ def test_a_follower_hands_a_command_to_the_leader_it_knows() -> None:
     cluster.elect(1)
     cluster.propose(3)
     [(_, outgoing)] = cluster.wire
-    assert (outgoing.to, outgoing.message) == (cluster.member(1), Propose(request=1, payload=SESSION))
+    assert (outgoing.to, outgoing.message) == (cluster.members[1], Propose(request=1, payload=SESSION))
     cluster.deliver()
-    assert cluster.applied[3][-1].proposer == cluster.member(3).peer_id
+    assert cluster.applied[3][-1].proposer == cluster.members[3].peer_id
 
 
 def test_without_a_leader_a_command_is_not_taken() -> None:

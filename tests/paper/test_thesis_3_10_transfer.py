@@ -55,11 +55,11 @@ def test_leadership_moves_although_everybody_hears_the_prior_leader() -> None:
     cluster = Cluster(5)
     cluster.elect(1)
     cluster.run(0.5)
-    assert cluster.engines[1].transfer_leadership(cluster.member(4), cluster.now)
+    assert cluster.engines[1].transfer_leadership(cluster.members[4], cluster.now)
     cluster.perform(1)
     cluster.deliver()
     assert cluster.leaders == [4]
-    assert {engine.leader for engine in cluster.engines.values()} == {cluster.member(4)}
+    assert {engine.leader for engine in cluster.engines.values()} == {cluster.members[4]}
 
 
 def test_a_transfer_that_does_not_come_about_is_given_up() -> None:
@@ -67,7 +67,7 @@ def test_a_transfer_that_does_not_come_about_is_given_up() -> None:
     cluster = Cluster(3)
     cluster.elect(1)
     cluster.isolate(3)
-    assert cluster.engines[1].transfer_leadership(cluster.member(3), cluster.now)
+    assert cluster.engines[1].transfer_leadership(cluster.members[3], cluster.now)
     cluster.run(0.9)
     assert cluster.leaders == [1]
     before = cluster.engines[1].last

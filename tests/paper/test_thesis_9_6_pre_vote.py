@@ -75,7 +75,7 @@ def test_a_member_that_was_cut_off_comes_back_without_disturbing() -> None:
     cluster.heal()
     cluster.run(1)
     assert (cluster.leaders, cluster.engines[1].term) == ([1], 2)
-    assert cluster.engines[3].leader == cluster.member(1)
+    assert cluster.engines[3].leader == cluster.members[1]
 
 
 def test_a_member_that_was_cut_off_with_a_stale_leader_finds_the_new_one() -> None:
@@ -88,7 +88,7 @@ def test_a_member_that_was_cut_off_with_a_stale_leader_finds_the_new_one() -> No
     assert (cluster.engines[1].role.name, cluster.engines[1].term) == ("candidate", 2)
     cluster.heal()
     cluster.run(0.5)
-    assert {engine.leader for engine in cluster.engines.values()} == {cluster.member(2)}
+    assert {engine.leader for engine in cluster.engines.values()} == {cluster.members[2]}
     assert {engine.term for engine in cluster.engines.values()} == {3}
 
 
