@@ -46,6 +46,10 @@ RANGE_BYTES = 256 * 1024
 """Bytes of entries that are sent at once at most."""
 WINDOW = 4
 """Pieces that are asked of one member and not answered."""
+PATIENCE = 4
+"""Election timeouts without any piece after which a member is given up: a chunk in so long is a very slow link."""
+MAX_HELD = 16
+"""Ranges of entries that may wait for one before them."""
 
 
 class Fetch:
@@ -72,6 +76,12 @@ class Fetch:
             return False
         del self.busy[piece]
         return True
+
+    def keep_waiting_for(self, member: Member, until: float) -> None:
+        """It has answered something, so it is only slow: what else it owes may take as long again."""
+        for piece, (owner, _) in self.busy.items():
+            if owner == member:
+                self.busy[piece] = (owner, until)
 
     def again(self, piece: int) -> None:
         """The piece must be asked for once more."""
@@ -229,6 +239,7 @@ class CatchUp:
             fetch.give_up_on(sender)
             fetch.again(message.first)
         else:
+            fetch.keep_waiting_for(sender, self._patience(ctx))
             fetch.held[message.first] = (message.prev, entries)
             if entries[-1].index < fetch.end_of(message.first):
                 fetch.pieces.appendleft(entries[-1].index + 1)  # cut short by its size
@@ -261,6 +272,7 @@ class CatchUp:
             fetch.give_up_on(sender)
             self._ask(ctx)
             return
+        fetch.keep_waiting_for(sender, self._patience(ctx))
         # It stays busy until it is stored: the disk's pace bounds what is under way.
         fetch.busy[message.number] = (ctx.me, float("inf"))
         fetch.digests[message.number] = hashlib.sha256(message.data).digest()
@@ -311,8 +323,10 @@ class CatchUp:
         if not sources and isinstance(fetch, SnapshotFetch):
             sources = [member for member in holders if member not in fetch.failed]  # the leader alone has it
         while fetch.pieces and (source := fetch.next_source(sources)) is not None:
+            if isinstance(fetch, EntryFetch) and len(fetch.held) >= MAX_HELD and fetch.pieces[0] > min(fetch.held):
+                return
             piece = fetch.pieces.popleft()
-            fetch.busy[piece] = (source, ctx.now + 2 * ctx.config.election_timeout)
+            fetch.busy[piece] = (source, self._patience(ctx))
             request: StateSync
             if isinstance(fetch, SnapshotFetch):
                 request = FetchChunk(digest=fetch.snapshot.digest, number=piece)
@@ -321,6 +335,9 @@ class CatchUp:
             ctx.send(source, request, history=self.history)
         if fetch.pieces and not fetch.busy:
             self._give_up(ctx)
+
+    def _patience(self, ctx: Context) -> float:
+        return ctx.now + PATIENCE * ctx.config.election_timeout
 
     def _of_history(self, history: bytes, ctx: Context) -> dict[Member, Standing]:
         return {

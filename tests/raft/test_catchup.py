@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from p2praft import LeadershipPreference
-from p2praft.raft.catchup import FAR_BEHIND, WINDOW, digest_of
+from p2praft.raft.catchup import FAR_BEHIND, MAX_HELD, PATIENCE, RANGE, WINDOW, digest_of
 from p2praft.raft.effects import SendChunk, StoreChunk
 from p2praft.raft.messages import (
     AppendEntries,
@@ -190,9 +190,42 @@ def test_a_giver_that_fails_is_replaced(how: str) -> None:
         bench.engine.bond_down(one, bench.now)
         sent = bench.sent()
     else:
+        bench.advance(0.2)
         give(bench, snapshot, requests[other][0], other, CHUNKS[requests[other][0]])
-        sent = bench.advance(2.5 * bench.engine.ctx.config.election_timeout)
+        sent = bench.advance(PATIENCE * bench.engine.ctx.config.election_timeout + 0.1)
     assert set(owed) <= set(asked(sent)[other])
+
+
+def test_a_giver_that_is_only_slow_is_waited_for() -> None:
+    """A chunk every other second on a bad link is progress, and must not be thrown away."""
+    bench = Bench(3, 2, 2)
+    leader, giver = bench.voters[1:]
+    chunks = [bytes([at]) for at in range(8)]
+    snapshot = snapshot_at(bench, 2, 50, chunks)
+    offer(bench, giver, snapshot)
+    bench.receive(install(40), leader)
+    for number, data in enumerate(chunks):
+        bench.advance((PATIENCE - 1) * bench.engine.ctx.config.election_timeout)
+        [chunk] = give(bench, snapshot, number, giver, data)
+        bench.engine.chunk_stored(chunk.fetch, number, bench.now)
+        bench.take()
+    assert bench.effects[-1].restore == snapshot
+
+
+def test_ranges_that_wait_for_one_before_them_are_bounded() -> None:
+    bench = Bench(4, 2, 2)
+    sent = bench.receive(append(2, at(2, 100 * RANGE)), bench.voters[1])
+    queue = [(to, m) for to, m in sent if isinstance(m, FetchEntries)]
+    asked_for = [m.first for _, m in queue]
+    while queue:
+        to, request = queue.pop(0)
+        if request.first == 4:
+            continue  # the first of all is not answered
+        entries = numbered(request.first, request.last)
+        more = bench.receive(FetchedEntries(first=request.first, prev=at(2, request.first - 1), entries=entries), to)
+        queue += [(to, m) for to, m in more if isinstance(m, FetchEntries)]
+        asked_for += [m.first for _, m in more if isinstance(m, FetchEntries)]
+    assert len(asked_for) <= MAX_HELD + 2 * WINDOW
 
 
 def test_a_snapshot_with_a_wrong_digest_is_dropped() -> None:
