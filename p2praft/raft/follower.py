@@ -59,6 +59,10 @@ class Follower:
         """Campaign if no leader was heard for an election timeout."""
         if ctx.now < self.deadline:
             return None
+        if ctx.leader is not None and ctx.now - self.deadline > ctx.config.heartbeat_interval:
+            # It was we who slept: the leader's heartbeats wait to be read. Look at them before asking for its place.
+            self.deadline = ctx.now + ctx.config.heartbeat_interval
+            return None
         self.restart_election_timer(ctx)
         ctx.follow(None)
         return Campaign() if ctx.promotable else None

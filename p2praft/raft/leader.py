@@ -54,6 +54,7 @@ class Leader:
         self.reads = Reads()
         self.transfer_to: Member | None = None
         self._heartbeat_at = ctx.now
+        self._patient_until = ctx.now
         self._tell_commit_at = float("inf")
         self._waiting_for_commit: set[PeerId] = set()
         self._transfer_deadline = 0.0
@@ -117,8 +118,11 @@ class Leader:
             self._tell_commit(ctx)
         if ctx.now < self._heartbeat_at:
             return None
+        if ctx.now - self._heartbeat_at > ctx.config.heartbeat_interval:
+            # It was we who slept, not they: what they sent meanwhile waits to be read. Doubt yourself first (Lifeguard).
+            self._patient_until = ctx.now + 2 * ctx.config.heartbeat_interval
         self._heartbeat_at = ctx.now + ctx.config.heartbeat_interval
-        if ctx.founded and not self._quorum_is_active(ctx):
+        if ctx.founded and ctx.now >= self._patient_until and not self._quorum_is_active(ctx):
             return Resign("no quorum of voters has answered for an election timeout")
         if self.transfer_to and ctx.now >= self._transfer_deadline:
             self.transfer_to = None

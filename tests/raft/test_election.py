@@ -183,3 +183,14 @@ def test_a_restart_keeps_term_and_vote() -> None:
 
     (answer,) = only(bench.receive(request_vote(5, at(2, 2)), bench.voters[2]), RequestVoteResponse)
     assert answer.vote is Vote.DENIED
+
+
+def test_a_follower_that_slept_looks_at_what_came_meanwhile_before_it_campaigns() -> None:
+    bench = Bench(3, 2)
+    bench.receive(append(2, at(2, 2)), bench.voters[1])
+    bench.now += 5.0
+    bench.engine.tick(bench.now)
+    assert only(bench.sent(), PreVote) == []
+    bench.receive(append(2, at(2, 2)), bench.voters[1])
+    assert only(bench.advance(bench.engine.ctx.config.election_timeout - 0.1), PreVote) == []
+    assert only(bench.advance(2), PreVote), "with nobody there it campaigns in the end"

@@ -170,6 +170,30 @@ def test_who_may_read_hears_of_the_commit_with_the_answer() -> None:
     }
 
 
+def test_a_leader_that_slept_looks_at_what_came_meanwhile_before_it_resigns() -> None:
+    """A process that got no processor for a second must not give up a quorum whose answers wait in its socket."""
+    bench = Bench(3, 2)
+    bench.lead()
+    bench.advance(0.01)
+    bench.now += 5.0
+    bench.engine.tick(bench.now)
+    bench.sent()
+    assert bench.engine.is_leader
+    bench.acknowledge(bench.voters[1])
+    bench.advance(bench.engine.ctx.config.election_timeout)
+    assert bench.engine.is_leader
+
+
+def test_a_leader_that_slept_and_hears_nobody_resigns_soon_after() -> None:
+    bench = Bench(3, 2)
+    bench.lead()
+    bench.advance(0.01)
+    bench.now += 5.0
+    bench.engine.tick(bench.now)
+    bench.advance(3 * bench.engine.ctx.config.heartbeat_interval)
+    assert not bench.engine.is_leader
+
+
 # --- replication
 
 
