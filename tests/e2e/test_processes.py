@@ -111,6 +111,26 @@ def test_a_rolling_restart_of_an_in_memory_group_heals_and_keeps_what_a_survivor
     assert nodes[1].json("map", "set", "tills", "pear", "1")["version"] == 5
 
 
+def test_what_disks_took_with_them_is_declared_lost_by_hand(hosts: Hosts) -> None:
+    nodes = three(hosts)
+    wait_voters(nodes, 3)
+    nodes[0].json("map", "set", "tills", "apple", "3")
+    wait_caught_up(nodes)
+    refused = nodes[0].ask("recover", "tills", "--yes")
+    assert refused.returncode == 1
+    assert "nothing to recover" in refused.stdout
+    survivor, *lost = nodes
+    for node in lost:
+        node.kill()
+    survivor.wait_group(online=False, bonds=[])
+    unsure = survivor.ask("recover", "tills")
+    assert unsure.returncode == 2
+    assert "--yes" in unsure.stdout + unsure.stderr
+    assert set(survivor.json("recover", "tills", "--yes")["lost"]) == {node.peer_id for node in lost}
+    assert survivor.json("map", "get", "tills", "apple")["value"] == 3
+    assert survivor.json("map", "set", "tills", "pear", "1")["version"] == 2
+
+
 def wait_caught_up(nodes: list[Up]) -> None:
     """Wait until all vote with the memories they have now."""
     deadline = time.monotonic() + LIVENESS
