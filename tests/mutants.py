@@ -145,7 +145,7 @@ MUTANTS = (
     Mutant(
         name="a leader without a quorum stays",
         file="leader.py",
-        old="if ctx.founded and not self._quorum_is_active(ctx):",
+        old="if ctx.founded and ctx.now >= self._patient_until and not self._quorum_is_active(ctx):",
         new="if False:",
     ),
     Mutant(
@@ -244,6 +244,12 @@ MUTANTS = (
         file="log.py",
         old="if self.matches(base.last):\n            del",
         new="if self.last.index >= base.last.index:\n            del",
+    ),
+    Mutant(
+        name="a log that differs where the leader's begins is probed for ever",
+        file="log.py",
+        old="if index == self.base.index and self.base.term > position.term:",
+        new="if False:",
     ),
     Mutant(
         name="a fetched snapshot's digest is not looked at",
