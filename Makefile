@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "p2praft needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli]'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'anyio[trio]>=4.6' 'hypothesis>=6.100' 'mypy>=1.11' 'pytest>=8' 'ruff>=0.6'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'anyio[trio]>=4.6' 'hypothesis>=6.100' 'mypy>=1.11' 'pytest>=8' 'pytest-xdist>=3.5' 'ruff>=0.6'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fast]' || echo "no qh3 for this machine; aioquic serves" >&2
 	@touch $@
 
@@ -24,7 +24,7 @@ demo: $(STAMP) ## five real processes find each other, elect, replicate, lose th
 	@$(BIN)/p2praft demo
 
 test: $(STAMP) ## run the whole test suite
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 check: $(STAMP) ## formatting, lint, strict types
 	@$(BIN)/ruff format --check .
