@@ -4,6 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SEEDS  ?= 1000
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The requirements of one of pyproject.toml's dependency groups, a line each; older pips cannot read them.
+group   = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["$(1)"], sep="\n")'
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format soak mutants bench clean
@@ -15,9 +18,8 @@ $(STAMP): pyproject.toml
 	@echo "preparing $(VENV) (once; about half a minute)" >&2
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "p2praft needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli]'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'anyio[trio]>=4.6' 'hypothesis>=6.100' 'mypy>=1.11' 'pytest>=8' 'pytest-xdist>=3.5' 'ruff>=0.6'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fast]' || echo "no qh3 for this machine; aioquic serves" >&2
+	@$(call group,dev) | xargs -d '\n' $(PIP) --editable '.[cli,http,lan,metrics]'
+	@$(PIP) --editable '.[fast]' || echo "no qh3 for this machine; aioquic serves" >&2
 	@touch $@
 
 demo: $(STAMP) ## five real processes find each other, elect, replicate, lose their leader, lose nothing
