@@ -13,7 +13,7 @@ import os
 import secrets
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -71,6 +71,8 @@ STAGGER = 0.25
 """Seconds between the endpoints of one peer that are dialled (RFC 8305, section 8)."""
 BATCH = 128
 """Datagrams read at one wake-up at most."""
+ACK_SLACK = 0.004
+"""Seconds that an acknowledgement without company may come late; peers allow for 25 ms (RFC 9000, section 18.2)."""
 VERSIONS = QuicConfiguration(is_client=False).supported_versions
 NO_ALPN = 0x100 + 120
 """CRYPTO_ERROR with TLS's no_application_protocol (RFC 9001, section 4.8; RFC 7301)."""
@@ -172,6 +174,9 @@ class QuicEndpoint(Endpoint):
         self._sizes: dict[str, int] = {}
         self._dirty: dict[QuicPeer, None] = {}
         self._flush_now = anyio.Event()
+        self._flush_at = float("-inf")
+        self._reading = False
+        self._after: dict[Callable[[], None], None] = {}
         self._timers: list[tuple[float, int, QuicPeer]] = []
         self._ticket = count()
         self._hears_errors = routes.ask_for_errors(sock)
@@ -241,14 +246,31 @@ class QuicEndpoint(Endpoint):
     def mark(self, peer: QuicPeer) -> None:
         """The connection has something to send."""
         self._dirty[peer] = None
-        self._flush_now.set()
+        if not self._reading:
+            self._flush_now.set()
 
-    def send_now(self, peer: QuicPeer) -> None:
+    def flush(self, peer: QuicPeer) -> None:
+        """Send what the connection has queued in this very step."""
+        if not self._reading and self._dirty.pop(peer, peer) is None:
+            self._send(peer)
+
+    def after_step(self, call: Callable[[], None]) -> None:
+        """Call ``call`` once all that has arrived is handed over; once, however often it is asked for."""
+        self._after[call] = None
+        if not self._reading:
+            self._flush_now.set()
+
+    def send_now(self, peer: QuicPeer, now: float | None = None) -> None:
         """Send what the connection has queued, as far as it may."""
         if peer.abandoned:
             return
+        now = anyio.current_time() if now is None else now
+        if peer.wrote:
+            # An acknowledgement that would soon be due shares the datagram, instead of following in one of its own.
+            now += self.engine.ack_delay
+            peer.wrote = False
         try:
-            for data, address in peer.quic.datagrams_to_send(anyio.current_time()):
+            for data, address in peer.quic.datagrams_to_send(now):
                 if not self._send_raw(data, address) and peer.proven:
                     peer.end("the path takes only smaller datagrams")  # dialled again, it gets them
         except Exception as error:
@@ -411,6 +433,7 @@ class QuicEndpoint(Endpoint):
     async def _read(self) -> None:
         while True:
             await anyio.wait_readable(self._sock)
+            self._reading = True
             touched: dict[QuicPeer, None] = {}
             now = anyio.current_time()
             for _ in range(BATCH):
@@ -434,8 +457,18 @@ class QuicEndpoint(Endpoint):
             for peer in touched:
                 self._handle_events(peer)
                 self.mark(peer)
+            self._finish_step()
+            self._reading = False
             if not touched:
                 self._note_refusals(now)  # what woke us may stand in the error queue alone
+
+    def _finish_step(self) -> None:
+        """What came is handed over: let it be dealt with as a whole, then send what that made."""
+        while self._after:
+            after, self._after = self._after, {}
+            for call in after:
+                call()
+        self._send_dirty()
 
     def _handle_events(self, peer: QuicPeer) -> None:
         if not peer.abandoned:
@@ -543,21 +576,26 @@ class QuicEndpoint(Endpoint):
     async def _flush(self) -> None:
         """Send what is queued, and mind the timers: sending moves them, so one task sleeps until either has work."""
         while True:
-            if not self._dirty:
-                with anyio.move_on_at(self._timers[0][0] if self._timers else float("inf")):
+            if not self._dirty and not self._after:
+                self._flush_at = self._timers[0][0] if self._timers else float("inf")
+                with anyio.move_on_at(self._flush_at):
                     await self._flush_now.wait()
+                self._flush_at = float("-inf")
             else:
                 await anyio.lowlevel.checkpoint()
             self._flush_now = anyio.Event()
             self._on_timers()
-            self._send_dirty()
+            self._finish_step()
 
     def _send_dirty(self) -> None:
         dirty, self._dirty = self._dirty, {}
         for peer in dirty:
-            self.send_now(peer)
-            self._handle_events(peer)
-            self._set_timer(peer)
+            self._send(peer)
+
+    def _send(self, peer: QuicPeer) -> None:
+        self.send_now(peer)
+        self._handle_events(peer)
+        self._set_timer(peer)
 
     def _send_raw(self, data: bytes, address: tuple[Any, ...]) -> bool:
         """Send a datagram; false if it is too large for the path, and smaller ones must be used."""
@@ -579,16 +617,24 @@ class QuicEndpoint(Endpoint):
 
     def _set_timer(self, peer: QuicPeer) -> None:
         timer = None if peer.abandoned else peer.quic.get_timer()
-        if timer is not None and timer < peer.timer_at:
+        if timer is None:
+            return
+        if timer == peer.heard_at + self.engine.ack_delay:
+            peer.ack_due = timer
+        if timer == peer.ack_due:
+            timer += ACK_SLACK  # it mostly leaves with something else before
+        if timer < peer.timer_at:
             peer.timer_at = timer
             heapq.heappush(self._timers, (timer, next(self._ticket), peer))
+            if timer < self._flush_at:
+                self._flush_now.set()
 
     def _on_timers(self) -> None:
         now = anyio.current_time()
         while self._timers and self._timers[0][0] <= now:
             at, _, peer = heapq.heappop(self._timers)
-            if at > peer.timer_at:
-                continue  # an earlier entry of the same connection has taken its place
+            if at != peer.timer_at:
+                continue  # another entry of the same connection has taken its place
             peer.timer_at = float("inf")
             timer = None if peer.abandoned else peer.quic.get_timer()
             if timer is not None and timer <= now:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.congestion.base import K_GRANULARITY
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -36,12 +37,14 @@ class QuicEngine:
         events: Its module of event classes.
         connection: Its connection class.
         configure: Makes its configuration from the settings that both know.
+        ack_delay: Seconds for which it holds an acknowledgement back; 0 if it cannot be told to hurry.
     """
 
     name: str
     events: Any
     connection: Callable[..., Any]
     configure: Callable[..., Any]
+    ack_delay: float
 
 
 def quic_engine(name: EngineName) -> QuicEngine:
@@ -62,6 +65,7 @@ def quic_engine(name: EngineName) -> QuicEngine:
         events=importlib.import_module(f"{chosen}.quic.events"),
         connection=importlib.import_module(f"{chosen}.quic.connection").QuicConnection,
         configure=_configure_qh3 if chosen == "qh3" else _configure_aioquic,
+        ack_delay=0.0 if chosen == "qh3" else K_GRANULARITY,
     )
 
 

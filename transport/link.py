@@ -36,6 +36,7 @@ class Link(ABC):
     dialled: bool
     connection: Connection
     _sink: Callable[[Any], None] | None = None
+    _then: Callable[[], None] | None = None
 
     @property
     def binding(self) -> bytes:
@@ -76,13 +77,21 @@ class Link(ABC):
             LinkClosed: As :meth:`receive`.
         """
 
-    def divert(self, sink: Callable[[Any], None]) -> None:
+    def divert(self, sink: Callable[[Any], None], then: Callable[[], None] | None = None) -> None:
         """From now on hand every message to ``sink`` as it arrives, in the reader's own step, without a task between.
 
-        ``sink`` must not block or raise. :meth:`receive` then returns nothing any more and raises when the link ends.
+        Once all that arrived together was handed over, on whatever links, ``then`` is called, still in that step; what it
+        sends leaves at its end. Neither may block or raise. :meth:`receive` then returns nothing any more and raises when
+        the link ends.
         """
-        self._sink = sink
+        self._sink, self._then = sink, then
         self._pour()
+        if then is not None:
+            then()
+
+    def flush(self) -> None:
+        """Send what is queued in this very step, rather than with whatever else this turn of the event loop brings."""
+        return
 
     def _pour(self) -> None:
         """Hand what has arrived to the sink."""

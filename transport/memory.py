@@ -472,6 +472,8 @@ class MemoryLink(Link):
             self._inbox.append(frame)
             if self._sink is not None:
                 self._pour()
+                if self._then is not None:
+                    self._then()
             else:
                 self._arrived.set()
 

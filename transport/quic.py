@@ -61,6 +61,8 @@ class QuicPeer(Connection):
         heard_at: When the last datagram came.
         pinged_at: When it was last asked for a sign of life.
         abandoned: The QUIC engine failed on it: nothing goes in or out any more.
+        wrote: Something was queued since datagrams were last made.
+        ack_due: When the engine wants to acknowledge what came last, by itself if nothing else is to be sent.
     """
 
     peer_id: PeerId
@@ -91,6 +93,8 @@ class QuicPeer(Connection):
         self.refused_at: float | None = None
         self.pinged_at = self.created_at
         self.abandoned = False
+        self.wrote = False
+        self.ack_due = 0.0
         self.settled = anyio.Event()
         self.cids: set[bytes] = set()
         self._wanted = wanted
@@ -175,6 +179,7 @@ class QuicPeer(Connection):
         except Exception as error:
             self.endpoint.abandon(self, error)
         else:
+            self.wrote = True
             self.endpoint.mark(self)
 
     def handle_events(self) -> None:
@@ -367,6 +372,9 @@ class QuicLink(Link):
             self._reject(str(error))
             raise LinkClosed(self._reason or "") from None
 
+    def flush(self) -> None:
+        self.connection.endpoint.flush(self.connection)
+
     def close(self, reason: str = "") -> None:
         if self._reason is None:
             reason = (reason or "closed")[:MAX_REASON]
@@ -418,6 +426,8 @@ class QuicLink(Link):
             self._inbox.append(payload)
             if self._sink is not None:
                 self._pour()
+                if self._then is not None:
+                    self.connection.endpoint.after_step(self._then)
             elif self._arrived is not None:
                 self._arrived.set()
                 self._arrived = None

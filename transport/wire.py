@@ -325,7 +325,7 @@ def _compile_dataclass(kind: Any, lead: int | None = None) -> tuple[Dump, Load]:
     arity = len(names) + offset
     title = kind.__name__
 
-    # One generated expression reads all fields at once: this is the hot path of every send.
+    # One generated expression each reads and makes all fields at once: this is the hot path of every message.
     parts = [str(lead)] if lead is not None else []
     scope: dict[str, Any] = {}
     for at, (name, (dump_field, _)) in enumerate(zip(names, codecs, strict=True)):
@@ -336,7 +336,19 @@ def _compile_dataclass(kind: Any, lead: int | None = None) -> tuple[Dump, Load]:
             parts.append(f"d{at}(v.{name})")
     dump: Dump = eval(f"lambda v: [{', '.join(parts)}]", scope)
 
+    scope = {"kind": kind, **{f"l{at}": load_field for at, (_, load_field) in enumerate(loads)}}
+    arguments = ", ".join(f"{name}=l{at}(p[{at + offset}])" for at, name in enumerate(names))
+    build: Load = eval(f"lambda p: kind({arguments})", scope)
+
     def load(plain: Any) -> Any:
+        if type(plain) is list and len(plain) == arity:
+            try:
+                return build(plain)
+            except (WireError, ValueError):
+                pass  # once more, slowly, for the field's name
+        return load_slowly(plain)
+
+    def load_slowly(plain: Any) -> Any:
         if type(plain) is not list or len(plain) != arity:
             raise WireError(f"{title} is a list of {arity} items, not {_kind(plain)}")
         values = {}

@@ -79,6 +79,7 @@ class Worker:
             now=now,
             epoch=time.time() - now,
             restored=storage.load(),
+            write_through=not storage.blocking,
         )
         self.proposals = Proposals(nonce=rng.randbytes(16), forward_timeout=config.forward_timeout)
         self.queries = Queries(forward_timeout=config.forward_timeout)
@@ -102,9 +103,10 @@ class Worker:
         self._woken = anyio.Event()
         self._writes: list[tuple[Write | ChunkWrite, Callable[[], None] | None]] = []
         self._write_ready = anyio.Event()
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None
         self._closing = False
         self._turning = False
+        self._wakes_at = float("-inf")
         self._restored = self.engine.ctx.snapshot is None
         self._done = anyio.Event()
 
@@ -147,15 +149,19 @@ class Worker:
 
     async def _turns(self) -> None:
         while not self._closing:
-            now = anyio.current_time()
-            deadline = min(self.engine.deadline, self.proposals.resend_at, self.queries.resend_at, self.deadlines.next)
-            if now < deadline and not self._inbox:
+            self._wakes_at = deadline = self._deadline
+            if anyio.current_time() < deadline and not self._inbox:
                 with anyio.move_on_at(deadline):
                     await self._woken.wait()
             else:
                 await anyio.lowlevel.checkpoint()  # a busy group must not starve the others
             self._woken = anyio.Event()
+            self._wakes_at = float("-inf")
             self._turn()
+
+    @property
+    def _deadline(self) -> float:
+        return min(self.engine.deadline, self.proposals.resend_at, self.queries.resend_at, self.deadlines.next)
 
     async def _restore(self) -> None:
         """Begin where the newest snapshot in the storage ends."""
@@ -187,10 +193,21 @@ class Worker:
         finally:
             self._turning = False
 
+    def _turn_at_once(self) -> None:
+        """Have a turn in this very step of whatever task brought something: a commit then waits for no change of tasks."""
+        if self._turning or self._closing or not self._restored:
+            self.wake()
+            return
+        self._turn()
+        if self._deadline < self._wakes_at:
+            self.wake()  # our own task sleeps for too long now
+
     def _turn_soon(self, *, now: bool) -> None:
         """Have a turn in this very step of the caller's task, if ``now``; else with whatever else comes meanwhile."""
-        if now and not self._turning and not self._inbox and self._restored:
-            self._turn()
+        if now and not self._inbox:
+            self._turn_at_once()
+            for bond in self.bonds.values():
+                bond.link.flush()
         else:
             self.wake()
 
@@ -207,6 +224,8 @@ class Worker:
 
     def _perform(self, effects: Effects, now: float) -> None:
         while True:
+            if effects.write is not None and not self._storage.blocking:
+                self._storage.write((effects.write,))
             for outgoing in effects.messages:
                 bond = self.bonds.get(outgoing.to.peer_id)
                 if bond is not None and bond.member == outgoing.to:
@@ -214,13 +233,10 @@ class Worker:
             self._deliver(effects, now)
             if effects.write is not None and self._storage.blocking:
                 self._queue_write(effects.write, None)
-            elif effects.write is not None:
-                self._storage.write((effects.write,))
             # Behind the write: it may name the snapshot whose place the next chunks take.
             self._perform_chunks(effects, now)
-            if effects.write is None or self._storage.blocking:
+            if self.engine.settled:
                 return
-            self.engine.persisted(effects.write.serial, now)
             effects = self.engine.take_effects()
 
     def _deliver(self, effects: Effects, now: float) -> None:
@@ -355,7 +371,7 @@ class Worker:
     async def read_bond(self, bond: Bond) -> None:
         """Feed the engine with what comes over a bond, until it breaks."""
         try:
-            bond.link.divert(lambda message: self._take(message, bond))
+            bond.link.divert(lambda message: self._take(message, bond), self._turn_at_once)
             await bond.link.receive()
         except LinkClosed:
             pass
@@ -367,7 +383,7 @@ class Worker:
             if len(self._inbox) >= MAX_INBOX:
                 return  # as if the network had lost it: Raft repeats itself
             raft, history, sender = message.message, message.history, bond.member
-            self._post(lambda now: self.engine.receive(raft, sender, now, history=history))
+            self._inbox.append(lambda now: self.engine.receive(raft, sender, now, history=history))
         elif isinstance(message, Departure):
             self._drop_bond(bond, "the member stops")
         else:
@@ -436,6 +452,7 @@ class Worker:
         """
         if self._done.is_set():
             raise self.failure or GroupClosed(f"group {self.name!r} is closed on this node")
+        self._changed = self._changed or anyio.Event()
         await self._changed.wait()
 
     def tell(self, event: GroupEvent) -> None:
@@ -476,8 +493,9 @@ class Worker:
         self._woken.set()
 
     def _notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
 
 def void(_: object) -> None:

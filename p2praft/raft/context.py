@@ -89,7 +89,6 @@ class Context:
         commit: Highest index known to be committed.
         leader: Whom this member follows, itself if it leads, or None.
         bonded: Members that can be sent to, with what they said of themselves.
-        incarnations: The newest incarnation met of each peer.
         leaving: Whether this member wants out of the voter set.
         snapshot: The newest one in the storage.
     """
@@ -119,7 +118,9 @@ class Context:
         self.commit = restored.snapshot.base.last.index if restored.snapshot else Index(0)
         self.leader: Member | None = None
         self.bonded: dict[Member, Standing | None] = {}
-        self.incarnations: dict[PeerId, Member] = {me.peer_id: me}
+        self._incarnations: dict[PeerId, Member] = {me.peer_id: me}
+        self._gone_of: tuple[Member, ...] | None = None
+        self._gone: frozenset[Member] = frozenset()
         self.leaving = False
         self.answers: list[Accepted | Readable] = []
         self.events: list[EngineEvent] = []
@@ -176,11 +177,18 @@ class Context:
         """
         if self.state.lost and member in self.state.lost:
             return True
-        return member.volatile and self.incarnations.get(member.peer_id, member) != member
+        return member.volatile and self._incarnations.get(member.peer_id, member) != member
 
-    def gone(self, members: Sequence[Member]) -> frozenset[Member]:
+    def gone(self, members: tuple[Member, ...]) -> frozenset[Member]:
         """Those of ``members`` that are provably gone."""
-        return frozenset(member for member in members if self.is_gone(member))
+        if members is not self._gone_of:  # the same voters are asked about at every step
+            self._gone_of, self._gone = members, frozenset(filter(self.is_gone, members))
+        return self._gone
+
+    def meet(self, member: Member) -> None:
+        """This is its peer's newest incarnation."""
+        self._incarnations[member.peer_id] = member
+        self._gone_of = None
 
     def wall_time(self) -> float:
         """Time for a new entry: this member's clock, but never less than the log's newest."""
@@ -317,6 +325,11 @@ class Context:
 
     # --- durability
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that was changed so far is in a write that was taken."""
+        return self.pending_serial() == self._issued
+
     def pending_serial(self) -> int:
         """Serial of the write that will hold all that was changed so far."""
         dirty = self._state_dirty or self._clear or self._snapshot is not None or self.log.has_unwritten
@@ -335,7 +348,7 @@ class Context:
 
     def take_write(self) -> Write | None:
         """What is to be made durable, if anything."""
-        if self.pending_serial() == self._issued:
+        if self.settled:
             return None
         self._issued += 1
         state = self.state if self._state_dirty else None
@@ -369,4 +382,5 @@ class Context:
     def _save(self, state: HardState) -> None:
         if state != self.state:
             self.state = state
+            self._gone_of = None
             self._state_dirty = True

@@ -59,6 +59,8 @@ class Engine:
         now: Its clock at the start, seconds, monotonic; later inputs bring theirs.
         epoch: Seconds since the Unix epoch at ``now == 0``; only stamps entries, decides nothing.
         restored: What the storage holds. If it holds a snapshot, the shell begins with that one's state.
+        write_through: The shell performs a write before all other effects, at once: it then counts as durable from
+            :meth:`take_effects` on, and :meth:`persisted` is not called.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class Engine:
         now: float,
         epoch: float = 0.0,
         restored: Restored | None = None,
+        write_through: bool = False,
     ) -> None:
         restored = restored or Restored()
+        self._write_through = write_through
         self.catch_up = CatchUp()
         self.ctx = Context(
             me=me,
@@ -86,6 +90,7 @@ class Engine:
         )
         self._delivered = self.ctx.commit
         self._told: Standing | None = None
+        self._told_of: tuple[object, ...] = ()
         self._tell_again_at = now
         self._reconsider = True
         self._found_after = now + config.bootstrap_delay
@@ -130,6 +135,11 @@ class Engine:
         return self.ctx.voters
 
     @property
+    def settled(self) -> bool:
+        """Whether the effects taken so far hold all that is to be written."""
+        return self.ctx.settled
+
+    @property
     def deadline(self) -> float:
         """When :meth:`tick` has something to do, on the engine's clock."""
         deadline = min(self.role.deadline, self._tell_again_at, self.catch_up.deadline)
@@ -157,7 +167,7 @@ class Engine:
         for other in [m for m in ctx.bonded if m.peer_id == member.peer_id]:
             self.bond_down(other, now)
         ctx.bonded[member] = None
-        ctx.incarnations[member.peer_id] = member
+        ctx.meet(member)
         if isinstance(self.role, Leader):
             self.role.on_bond_up(member, ctx)
         self._told = None  # say it to the newcomer too, once it is durable
@@ -293,20 +303,19 @@ class Engine:
         if self._reconsider:
             self._reconsider = False
             self._consider_history()
+        write = ctx.take_write() if self._write_through else None
+        if write is not None:
+            self.persisted(write.serial, ctx.now)
         if isinstance(self.role, Leader):
             self.role = role.proceed(self.role, self.role.flush(ctx), ctx)
-        standing = founding.own_standing(ctx)
-        if standing != self._told:
-            self._told = standing
-            for member in list(ctx.bonded):
-                ctx.send_when_durable(member, standing)
+        self._tell_standing()
         if ctx.reset:
             self._delivered = Index(0)
         committed = ctx.log.between(self._delivered + 1, ctx.commit)
         self._delivered = ctx.commit
         effects = Effects(
             messages=ctx.take_messages(),
-            write=ctx.take_write(),
+            write=write if self._write_through else ctx.take_write(),
             reset=ctx.reset,
             committed=committed,
             answers=ctx.answers,
@@ -319,6 +328,17 @@ class Engine:
         return effects
 
     # --- inner workings
+
+    def _tell_standing(self) -> None:
+        ctx = self.ctx
+        of = (ctx.state, ctx.genesis, ctx.snapshot, ctx.leaving, ctx.gone(ctx.genesis.founders) if ctx.genesis else ())
+        if self._told is not None and of == self._told_of:
+            return
+        standing, self._told_of = founding.own_standing(ctx), of
+        if standing != self._told:
+            self._told = standing
+            for member in list(ctx.bonded):
+                ctx.send_when_durable(member, standing)
 
     def _append(self, payload: OpenSession | Commands, proposer: Member) -> Index:
         if not isinstance(self.role, Leader):

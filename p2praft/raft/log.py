@@ -16,6 +16,7 @@ class Log:
 
     Attributes:
         base: Position of the newest compacted entry; everything up to there is committed.
+        last: Position of the newest entry.
         stable: Highest index such that it and all before it are durable. A write that was overtaken by a truncation
             vouches for no more than what the truncation left (the A-B-A race of asynchronous appends).
     """
@@ -27,18 +28,13 @@ class Log:
         self._writes: deque[list[int]] = deque()  # [serial, highest index it makes durable]
         self._genesis: Genesis | None = None
         self._base_time = 0.0
-        self.base = START
+        self.base = self.last = START
         self.stable = Index(0)
         if base is not None:
             self._begin_behind(base)
         self.append(entries)
         self._dirty_from = None
         self.stable = self.last.index
-
-    @property
-    def last(self) -> Cursor:
-        """Position of the newest entry."""
-        return self._entries[-1].cursor if self._entries else self.base
 
     @property
     def last_time(self) -> float:
@@ -131,6 +127,7 @@ class Log:
             elif isinstance(entry.payload, Configuration):
                 self._voters.append((entry.index, entry.payload.voters))
         self._dirty_from = first if self._dirty_from is None else min(self._dirty_from, first)
+        self.last = entries[-1].cursor
 
     # --- compaction (paper, section 7)
 
@@ -175,6 +172,7 @@ class Log:
         self._genesis = base.genesis
         keep = [item for item in self._voters if self._entries and item[0] > base.last.index]
         self._voters = [(base.voters_index, base.voters), *keep]
+        self.last = self._entries[-1].cursor if self._entries else self.base
 
     # --- durability
 
@@ -199,6 +197,7 @@ class Log:
 
     def _truncate(self, first: Index) -> None:
         del self._entries[first - self.base.index - 1 :]
+        self.last = self._entries[-1].cursor if self._entries else self.base
         while self._voters and self._voters[-1][0] >= first:
             self._voters.pop()
         if first == 1:

@@ -57,6 +57,9 @@ class Member:
     incarnation: Annotated[bytes, Size(8, 8)]
     volatile: bool
 
+    def __hash__(self) -> int:
+        return hash(self.incarnation)  # random, and it keeps its hash: members are looked up at every step
+
     def __str__(self) -> str:
         return self.peer_id.short
 
