@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from p2praft.raft.context import Context
 from p2praft.raft.effects import EventKind, SendChunk, StoreChunk
@@ -25,6 +25,7 @@ from p2praft.raft.messages import (
     FetchedChunk,
     FetchedEntries,
     FetchEntries,
+    Genesis,
     Index,
     InstallSnapshot,
     LogEntry,
@@ -52,15 +53,45 @@ MAX_HELD = 16
 """Ranges of entries that may wait for one before them."""
 
 
+class Pieces:
+    """Numbers of pieces that are still to be asked for, in order; those that came back are asked for first.
+
+    How many there are is a member's word, so what was never handed out takes no memory.
+    """
+
+    def __init__(self, numbers: range) -> None:
+        self._fresh = numbers
+        self._back: deque[int] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._back or self._fresh)
+
+    @property
+    def first(self) -> int:
+        """The next one."""
+        return self._back[0] if self._back else self._fresh[0]
+
+    def popleft(self) -> int:
+        """Take the next one."""
+        if self._back:
+            return self._back.popleft()
+        first, self._fresh = self._fresh[0], self._fresh[1:]
+        return first
+
+    def appendleft(self, piece: int) -> None:
+        """It comes next."""
+        self._back.appendleft(piece)
+
+
 class Fetch:
-    """A list of pieces and whom they are asked of.
+    """Pieces and whom they are asked of.
 
     Attributes:
         busy: Pieces that were asked for: of whom, and until when they are waited for.
         failed: Members that are not asked again.
     """
 
-    def __init__(self, pieces: deque[int]) -> None:
+    def __init__(self, pieces: Pieces) -> None:
         self.pieces = pieces
         self.busy: dict[int, tuple[Member, float]] = {}
         self.failed: set[Member] = set()
@@ -105,7 +136,7 @@ class EntryFetch(Fetch):
     """Committed entries up to ``target``. A piece is the index from which entries are asked for, to its range's end."""
 
     def __init__(self, first: Index, target: Index, size: int) -> None:
-        super().__init__(deque(range(first, target + 1, size)))
+        super().__init__(Pieces(range(first, target + 1, size)))
         self.first, self.target, self.size = first, target, size
         self.held: dict[int, tuple[Cursor, tuple[LogEntry, ...]]] = {}
 
@@ -118,7 +149,7 @@ class SnapshotFetch(Fetch):
     """The chunks of a snapshot. A piece is a chunk's number."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        super().__init__(deque(range(snapshot.chunks)))
+        super().__init__(Pieces(range(snapshot.chunks)))
         self.snapshot = snapshot
         self.digests: dict[int, bytes] = {}
         self.restoring = False
@@ -235,7 +266,11 @@ class CatchUp:
         if not isinstance(fetch, EntryFetch) or not fetch.answered(message.first, sender):
             return
         entries = message.entries
-        if not entries or not well_formed(message.prev, entries, ctx.term) or entries[0].index != message.first:
+        if (
+            not entries
+            or not well_formed(message.prev, entries, ctx.term, self.history)
+            or entries[0].index != message.first
+        ):
             fetch.give_up_on(sender)
             fetch.again(message.first)
         else:
@@ -323,7 +358,7 @@ class CatchUp:
         if not sources and isinstance(fetch, SnapshotFetch):
             sources = [member for member in holders if member not in fetch.failed]  # the leader alone has it
         while fetch.pieces and (source := fetch.next_source(sources)) is not None:
-            if isinstance(fetch, EntryFetch) and len(fetch.held) >= MAX_HELD and fetch.pieces[0] > min(fetch.held):
+            if isinstance(fetch, EntryFetch) and len(fetch.held) >= MAX_HELD and fetch.pieces.first > min(fetch.held):
                 return
             piece = fetch.pieces.popleft()
             fetch.busy[piece] = (source, self._patience(ctx))
@@ -370,11 +405,15 @@ def digest_of(chunk_digests: Iterable[bytes]) -> bytes:
     return hashlib.sha256(b"".join(chunk_digests)).digest()
 
 
-def well_formed(prev: Cursor, entries: Iterable[LogEntry], term: Term) -> bool:
-    """Whether entries follow ``prev`` without a gap, by terms that never go back or past ``term``."""
+def well_formed(prev: Cursor, entries: Sequence[LogEntry], term: Term, history: bytes) -> bool:
+    """Whether entries follow ``prev`` without a gap, by terms that never go back or past ``term``.
+
+    The first of all is the genesis of ``history``, and there is no other.
+    """
     index, last = prev.index, prev.term
     for entry in entries:
-        if entry.index != index + 1 or entry.term < last:
+        if entry.index != index + 1 or entry.term < last or (index == 0) is not (type(entry.payload) is Genesis):
             return False
         index, last = entry.index, entry.term
-    return last <= term
+    first = entries[0].payload if entries else None
+    return last <= term and (type(first) is not Genesis or first.history == history)

@@ -205,7 +205,9 @@ class Engine:
             ctx.send(sender, ProposeResponse(request=message.request, index=index))
         elif isinstance(message, ReadIndex):
             self._read(sender, message.request, history)
-        elif isinstance(message, AppendEntries) and not well_formed(message.prev, message.entries, message.term):
+        elif isinstance(message, AppendEntries) and not well_formed(
+            message.prev, message.entries, message.term, history
+        ):
             logger.warning("%s dropped malformed entries from %s", ctx.me, sender)
         elif history == ctx.history != NO_HISTORY or self._adopts(message, sender, history):
             self.role = role.receive(self.role, message, sender, ctx)

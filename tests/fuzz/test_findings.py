@@ -1,0 +1,63 @@
+"""What fuzzing found, each as the smallest case that shows it."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import replace
+
+import pytest
+
+from p2praft.raft.catchup import EntryFetch, SnapshotFetch
+from p2praft.raft.messages import FetchChunk, FetchEntries, Genesis, Index, InstallSnapshot, Snapshot, Standing
+from tests.raft.support import HISTORY, Bench, append, at, entry, genesis, only
+
+MEGABYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize("first", ["no genesis", "another history's", "none of ours, behind ours"])
+def test_a_log_begins_with_its_genesis_and_has_no_other(first: str) -> None:
+    """Otherwise a member held entries of no history, or of two."""
+    bench = Bench(3)
+    held = bench.engine.last
+    other = genesis(bench.voters, history=b"o" * 16)
+    entries = {
+        "no genesis": (entry(2, 1),),
+        "another history's": (replace(entry(2, 1), payload=other),),
+        "none of ours, behind ours": (replace(entry(2, 2), payload=other),),
+    }[first]
+    prev = at(0, 0) if entries[0].index == 1 else held
+    bench.receive(append(2, prev, *entries), bench.members[1])
+    assert bench.engine.last == held
+    assert isinstance(bench.engine.ctx.genesis, Genesis)
+    assert bench.engine.ctx.history == HISTORY
+
+
+def test_how_far_behind_a_leader_says_we_are_takes_no_memory() -> None:
+    bench = Bench(3)
+    tracemalloc.start()
+    try:
+        sent = bench.receive(append(1, at(1, 2**62), commit=2**62), bench.members[1])
+        assert tracemalloc.get_traced_memory()[1] < MEGABYTE
+    finally:
+        tracemalloc.stop()
+    assert isinstance(bench.engine.catch_up._fetch, EntryFetch)
+    assert [message.first for message in only(sent, FetchEntries)] == [2, 1026, 2050, 3074]
+
+
+def test_how_many_chunks_a_snapshot_is_said_to_have_takes_no_memory() -> None:
+    bench = Bench(3)
+    base = replace(bench.engine.base_at(1), last=at(1, 9))
+    snapshot = Snapshot(base=base, chunks=1 << 24, digest=bytes(32))
+    standing = Standing(
+        factor=1.0, genesis=base.genesis, founded=True, attempt=1, gone=(), leaving=False, snapshot=snapshot
+    )
+    tracemalloc.start()
+    try:
+        bench.receive(standing, bench.members[2])
+        sent = bench.receive(InstallSnapshot(term=bench.engine.term, base=at(1, 9), round=1), bench.members[1])
+        assert tracemalloc.get_traced_memory()[1] < MEGABYTE
+    finally:
+        tracemalloc.stop()
+    assert isinstance(bench.engine.catch_up._fetch, SnapshotFetch)
+    assert [message.number for message in only(sent, FetchChunk)] == [0, 1, 2, 3]
+    assert bench.engine.commit <= Index(1)
