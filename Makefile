@@ -4,12 +4,13 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SEEDS  ?= 1000
+MINUTES ?= 10
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # The requirements of one of pyproject.toml's dependency groups, a line each; older pips cannot read them.
 group   = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["$(1)"], sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format soak mutants bench clean
+.PHONY: help demo test check format soak mutants fuzz bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,9 +44,13 @@ soak: $(STAMP) ## simulate SEEDS=1000 whole clusters, on all cores
 mutants: $(STAMP) ## weaken one rule of the engine at a time: the tests must notice
 	@$(BIN)/python -m tests.mutants
 
+fuzz: $(STAMP) ## look for inputs that break a decoder or an engine, guided by coverage, for MINUTES=10 in all
+	@$(call group,fuzz) | xargs -d '\n' $(PIP) || { echo "the fuzzer atheris has no wheel for this machine and Python (3.0 has them for Linux on x86-64, Python 3.11 to 3.14); make test drives the same targets by hypothesis" >&2; exit 1; }
+	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+
 bench: $(STAMP) ## measure commits (PySyncObj beside us) and fail-over on this machine
 	@$(BIN)/python -m benchmarks
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) .bench .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
