@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -98,7 +98,12 @@ class GroupId(ByteId):
             signature: The state machine's.
             validators: The validators' signatures, in order.
         """
-        what = pack([str(network), name, list(astuple(config)), signature, list(validators)])
+        # Seconds are packed as they are declared: somebody's 1 is not another group than somebody else's 1.0.
+        settings = [
+            float(value) if item.type == "float" else value
+            for item, value in zip(fields(config), astuple(config), strict=True)
+        ]
+        what = pack([str(network), name, settings, signature, list(validators)])
         named = hashlib.sha256(pack(["p2praft/1 group name", str(network), name])).digest()
         return cls(named[:4] + key.derive(b"group id " + hashlib.sha256(what).digest(), 12))
 
