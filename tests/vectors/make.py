@@ -1,0 +1,254 @@
+"""Makes the vectors from the code; from fixed keys, so that they are the same at every run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from discovery import Entry, NetworkId, SignedEntry, Version
+from discovery import messages as gossip
+from discovery.catalog import Catalog
+from p2praft import ConsensusConfig, GroupId, GroupKey
+from p2praft.groups import bond
+from p2praft.groups.key import proof
+from p2praft.raft import messages as raft
+from p2praft.raft.catchup import digest_of
+from p2praft.raft.messages import Cursor, Index, LogEntry, Member, Term
+from transport import HostPort, PeerAddr, Protocol, SecretKey
+from transport.handshake import ACCEPTOR, DIALLER, PROOF, VERSION, channel_binding, make_proof, transcript
+from transport.quic import CLOSE, CREDIT, OPEN, control
+
+FILE = Path(__file__).resolve().parents[2] / "docs" / "vectors.json"
+
+ALICE_SEED, BOB_SEED = b"\xa1" * 32, b"\xb0" * 32
+CLIENT_SECRET, SERVER_SECRET = bytes(range(32)), bytes(range(32, 64))
+PASSPHRASE = "correct horse battery staple"
+Vector = dict[str, Any]
+
+
+def key(seed: bytes) -> SecretKey:
+    """The key of a seed (RFC 8032, section 5.1.5)."""
+    return SecretKey(Ed25519PrivateKey.from_private_bytes(seed))
+
+
+ALICE, BOB = key(ALICE_SEED), key(BOB_SEED)
+BINDING = channel_binding(CLIENT_SECRET, SERVER_SECRET)
+NETWORK = NetworkId.of("factory")
+CONFIG = ConsensusConfig()
+GROUP_KEY = GroupKey.from_passphrase(PASSPHRASE)
+GROUP = GroupId.of(GROUP_KEY, network=NETWORK, name="line-1", config=CONFIG, signature="counter/1")
+ONE = Member(ALICE.peer_id, b"\x01" * 8, False)
+TWO = Member(BOB.peer_id, b"\x02" * 8, True)
+HISTORY = b"\x48" * 16
+GENESIS = raft.Genesis(history=HISTORY, writer=ONE, attempt=1, founders=(ONE, TWO), reluctant=False, created=1.5e9)
+CHUNKS = (b"first chunk", b"second chunk")
+
+
+def entry_of(owner: SecretKey, *, version: Version, left: bool = False) -> SignedEntry:
+    """An owner's signed entry."""
+    return SignedEntry.sign(
+        owner,
+        Entry(
+            network=NETWORK,
+            peer_id=owner.peer_id,
+            version=version,
+            endpoints=(HostPort("10.0.0.5", 7001), HostPort("fe80::1", 7001)),
+            tags=("gateway", "hall 3"),
+            groups=(GROUP.key,),
+            left=left,
+        ),
+    )
+
+
+ALICES = entry_of(ALICE, version=Version(3, 7))
+BOBS = entry_of(BOB, version=Version(1, 2), left=True)
+
+
+def log_entry(index: int, payload: raft.Payload) -> LogEntry:
+    """An entry of the log, in term 2."""
+    return LogEntry(term=Term(2), index=Index(index), time=1.5e9 + index, proposer=ALICE.peer_id, payload=payload)
+
+
+PAYLOADS: tuple[raft.Payload, ...] = (
+    GENESIS,
+    raft.NoOp(),
+    raft.Configuration(voters=(ONE, TWO)),
+    raft.OpenSession(nonce=b"\x6e" * 16),
+    raft.Commands(session=4, first=1, settled=0, commands=(b"\x05", b"\xa3add")),
+)
+ENTRIES = tuple(log_entry(index, payload) for index, payload in enumerate(PAYLOADS, start=1))
+BASE = raft.Base(last=Cursor(Term(2), Index(4)), time=1.5e9, genesis=GENESIS, voters=(ONE, TWO), voters_index=Index(3))
+SNAPSHOT = raft.Snapshot(base=BASE, chunks=2, digest=digest_of([hashlib.sha256(chunk).digest() for chunk in CHUNKS]))
+LAST = Cursor(Term(2), Index(5))
+
+RAFT: tuple[raft.Message, ...] = (
+    raft.PreVote(term=Term(2), last=LAST),
+    raft.PreVoteResponse(term=Term(2), vote=raft.Vote.GRANTED, supports=True),
+    raft.RequestVote(term=Term(3), last=LAST),
+    raft.RequestVoteResponse(term=Term(3), vote=raft.Vote.ABSTAINED, supports=True),
+    raft.AppendEntries(term=Term(2), prev=Cursor(Term(0), Index(0)), entries=ENTRIES, leader_commit=Index(4), round=17),
+    raft.AppendEntriesResponse(term=Term(2), vote=raft.Vote.GRANTED, matched=True, last=LAST, round=17),
+    raft.TimeoutNow(term=Term(2)),
+    raft.Propose(request=9, payload=PAYLOADS[4]),  # type: ignore[arg-type]
+    raft.ProposeResponse(request=9, index=Index(5)),
+    raft.ReadIndex(request=10),
+    raft.ReadIndexResponse(request=10, index=Index(5)),
+    raft.FetchEntries(first=Index(2), last=Index(5)),
+    raft.Standing(
+        factor=1.0,
+        genesis=GENESIS,
+        founded=True,
+        attempt=1,
+        gone=(TWO,),
+        leaving=False,
+        lost=(),
+        snapshot=SNAPSHOT,
+    ),
+    raft.InstallSnapshot(term=Term(2), base=Cursor(Term(2), Index(4)), round=18),
+    raft.FetchedEntries(first=Index(2), prev=Cursor(Term(2), Index(1)), entries=ENTRIES[1:2]),
+    raft.FetchChunk(digest=SNAPSHOT.digest, number=1),
+    raft.FetchedChunk(digest=SNAPSHOT.digest, number=1, data=CHUNKS[1]),
+)
+
+GOSSIP: tuple[gossip.Message, ...] = (
+    gossip.Hello(entry=ALICES),
+    gossip.News(entries=(ALICES, BOBS)),
+    gossip.Summary(buckets=Catalog(ALICE.peer_id, NETWORK).summary(ALICES)),
+    gossip.Digest(
+        buckets=(gossip_bucket := ALICE.peer_id.key[0] % 64,),
+        lines=(gossip.Line(peer_id=ALICE.peer_id, version=Version(3, 7)),),
+        answer=True,
+    ),
+    gossip.Suspicion(suspects=(gossip.Line(peer_id=BOB.peer_id, version=Version(1, 2)),)),
+    gossip.Lost(entries=(BOBS,)),
+)
+
+
+def bond_proof(role: bytes, prover: Member, verifier: Member) -> bytes:
+    """The proof that ``prover`` gives to ``verifier``."""
+    parts = (b"p2praft/1 bond", GROUP.key, BINDING, role, prover.peer_id.key, verifier.peer_id.key)
+    return proof(GROUP_KEY.derive(b"bond"), *parts, prover.incarnation, bytes([prover.volatile]))
+
+
+BONDING = (
+    bond.BondRequest(
+        group=GROUP.key,
+        incarnation=ONE.incarnation,
+        volatile=ONE.volatile,
+        proof=bond_proof(b"opener", ONE, TWO),
+    ),
+    bond.BondResponse(incarnation=TWO.incarnation, volatile=TWO.volatile, proof=bond_proof(b"acceptor", TWO, ONE)),
+    bond.Departure(),
+)
+PROOFS = (
+    make_proof(ALICE, role=DIALLER, binding=BINDING, remote=BOB.peer_id, instance=b"\x11" * 8),
+    make_proof(BOB, role=ACCEPTOR, binding=BINDING, remote=ALICE.peer_id, instance=b"\x22" * 8),
+)
+
+
+def plain(value: Any) -> Any:
+    """A MessagePack value as JSON: bytes become ``{"hex": …}``, floats ``{"float": …}``."""
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
+    if isinstance(value, float):
+        return {"float": value}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def framed(protocol: Protocol, message: Any, name: str = "") -> Vector:
+    """A message's vector."""
+    frame = protocol.encode(message)
+    return {
+        "name": name or f"{protocol.name} {type(message).__name__}",
+        "protocol": protocol.name,
+        "value": plain(msgpack.unpackb(frame[4:])),
+        "hex": frame.hex(),
+    }
+
+
+def values() -> Iterator[Vector]:
+    """What is derived, hashed and signed."""
+
+    def vector(name: str, value: bytes, /, **inputs: Any) -> Vector:
+        return {"name": name, "inputs": inputs, "hex": value.hex()}
+
+    for name, seed, owner in (("alice", ALICE_SEED, ALICE), ("bob", BOB_SEED, BOB)):
+        yield vector(f"peer id of {name}", owner.peer_id.key, seed=seed.hex(), text=str(owner.peer_id))
+    address = PeerAddr(ALICE.peer_id, ALICES.entry.endpoints)
+    yield vector(
+        "address",
+        msgpack.packb([address.peer_id.key, [[e.host, e.port] for e in address.endpoints]]),
+        text=str(address),
+    )
+    yield vector(
+        "channel binding",
+        BINDING,
+        client_traffic_secret_0=CLIENT_SECRET.hex(),
+        server_traffic_secret_0=SERVER_SECRET.hex(),
+    )
+    signed = transcript(VERSION, DIALLER, BINDING, ALICE.peer_id, BOB.peer_id, b"\x11" * 8)
+    yield vector("identity transcript of the dialler", signed, instance="11" * 8)
+    yield vector("identity signature of the dialler", PROOFS[0].signature)
+    for name, kind, value in (("open", OPEN, "discovery/1"), ("credit", CREDIT, 131_072), ("close", CLOSE, "done")):
+        yield vector(f"link {name}", control(kind, value), value=value)
+    yield vector("network id", NETWORK.key, name="factory", text=str(NETWORK))
+    yield vector("signed bytes of alice's entry", _signed_bytes(ALICES))
+    yield vector("signature of alice's entry", ALICES.signature)
+    bucket = struct.pack(">32sQQ", ALICE.peer_id.key, 3, 7)
+    yield vector(
+        "hash of alice's bucket", hashlib.sha256(bucket).digest()[:8], bucket=gossip_bucket, hashed=bucket.hex()
+    )
+    yield vector("group key of a passphrase", GROUP_KEY.secret, passphrase=PASSPHRASE)
+    yield vector(
+        "group id",
+        GROUP.key,
+        network=str(NETWORK),
+        name="line-1",
+        settings=[plain(value) for value in _settings()],
+        signature="counter/1",
+        validators=[],
+        text=str(GROUP),
+    )
+    yield vector("bond key", GROUP_KEY.derive(b"bond"))
+    yield vector("bond proof of the opener", BONDING[0].proof)
+    yield vector("bond proof of the acceptor", BONDING[1].proof)
+    yield vector("snapshot digest", SNAPSHOT.digest, chunks=[chunk.hex() for chunk in CHUNKS])
+
+
+def _settings() -> list[Any]:
+    return [getattr(CONFIG, name) for name in CONFIG.__slots__]
+
+
+def _signed_bytes(signed: SignedEntry) -> bytes:
+    packed: bytes = msgpack.packb(msgpack.unpackb(gossip.DISCOVERY.encode(gossip.Hello(entry=signed))[4:])[1][0])
+    return b"p2praft/1 entry" + packed
+
+
+def messages() -> Iterator[tuple[Protocol, Any, Vector]]:
+    """One message of each kind, with its protocol and its vector."""
+    for role, identity in zip(("dialler", "acceptor"), PROOFS, strict=True):
+        yield PROOF, identity, framed(PROOF, identity, f"identity/1 Proof of the {role}")
+    for heard in GOSSIP:
+        yield gossip.DISCOVERY, heard, framed(gossip.DISCOVERY, heard)
+    for step in BONDING:
+        yield bond.BOND, step, framed(bond.BOND, step)
+    for message in RAFT:
+        envelope = bond.Envelope(history=HISTORY, message=message)
+        yield bond.BOND, envelope, framed(bond.BOND, envelope, f"bond/1 Envelope of {type(message).__name__}")
+
+
+def everything() -> dict[str, list[Vector]]:
+    """The file's content."""
+    return {"values": list(values()), "frames": [vector for _, _, vector in messages()]}
+
+
+def dumped() -> str:
+    """The file's text."""
+    return json.dumps(everything(), indent=1, ensure_ascii=False) + "\n"
