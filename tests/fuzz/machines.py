@@ -72,7 +72,9 @@ def commands(data: bytes) -> None:
             sessions, state = snapshots.decode(other.machine, [b"".join(snapshots.encode(other))])
             other.restore(other.index, sessions, state)
     assert b"".join(snapshots.encode(one)) == b"".join(snapshots.encode(other))
-    one.query(["page", "", None])
+    state = getattr(one.machine, "state", None)
+    if state is not None:  # what handles read; nothing that was committed may make it unreadable
+        list(state.items(""))
 
 
 def snapshot(data: bytes) -> None:
@@ -110,7 +112,9 @@ class _Group:
 
     def __init__(self) -> None:
         self.bonds: dict[PeerId, Any] = {}
-        self._applier = Applier(MapMachine())
+        self.machine = MapMachine()
+        self.when = SimpleNamespace(watcher=lambda read: None)
+        self._applier = Applier(self.machine)
         self._applier.apply(_entry(1, OpenSession(nonce=bytes(16))))
 
     async def execute(self, command: Any, *, timeout: float = 10) -> Any:
@@ -196,7 +200,7 @@ def requests(data: bytes) -> None:
             case 0:
                 request.pop(key, None)
             case _:
-                request[key] = source.pick(JSON)
+                request[key] = source.pick(JSON if key != "prefix" else KEYS[:5])
     control(json.dumps(request, default=str).encode())
 
 
