@@ -134,9 +134,12 @@ def pack(value: Any) -> bytes:
     """MessagePack bytes of ``value``.
 
     Raises:
-        TypeError: The value, or a part of it, is of a type that MessagePack does not know.
+        TypeError: The value, or a part of it, is of a type that MessagePack does not know, or an integer beyond 64 bits.
     """
-    data: bytes = msgpack.packb(value, datetime=True)
+    try:
+        data: bytes = msgpack.packb(value, datetime=True)
+    except OverflowError:
+        raise TypeError("an integer beyond 64 bits, which MessagePack does not know") from None
     return data
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from p2praft.groups.machine import pack
 from p2praft.raft.catchup import EntryFetch, SnapshotFetch
 from p2praft.raft.messages import FetchChunk, FetchEntries, Genesis, Index, InstallSnapshot, Snapshot, Standing
 from tests.raft.support import HISTORY, Bench, append, at, entry, genesis, only
@@ -61,3 +62,8 @@ def test_how_many_chunks_a_snapshot_is_said_to_have_takes_no_memory() -> None:
     assert isinstance(bench.engine.catch_up._fetch, SnapshotFetch)
     assert [message.number for message in only(sent, FetchChunk)] == [0, 1, 2, 3]
     assert bench.engine.commit <= Index(1)
+
+
+def test_an_integer_beyond_64_bits_is_refused_as_a_value() -> None:
+    with pytest.raises(TypeError, match="beyond 64 bits"):
+        pack([2**64])
