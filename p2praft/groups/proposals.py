@@ -24,6 +24,8 @@ BATCH_COMMANDS = 4096
 BATCH_BYTES = 512 * 1024
 RETRY_DELAY = 0.05
 """Seconds before a refused proposal is sent again."""
+MAX_PATIENCE = 16
+"""The pause between two sendings of what is not answered doubles each time, up to so many times the first."""
 
 
 class Call(Flag):
@@ -81,7 +83,7 @@ class Proposals:
 
     def __init__(self, *, nonce: bytes, forward_timeout: float) -> None:
         self._nonce = nonce
-        self._forward_timeout = forward_timeout
+        self._forward_timeout = self._patience = forward_timeout
         self._session: int | None = None
         self._next = 1
         self._settled_up_to = 0
@@ -156,6 +158,8 @@ class Proposals:
             return
         self.resend_at = float("inf")
         if self._sent or self._opening:
+            # What is slow to arrive must not be followed by copies of itself without end.
+            self._patience = min(2 * self._patience, MAX_PATIENCE * self._forward_timeout)
             self.rewind(now)
 
     def next_proposal(self, now: float) -> tuple[int, OpenSession | Commands] | None:
@@ -221,7 +225,8 @@ class Proposals:
             self.rewind(now)
         for sequence, ok, result in applied.outcomes:
             self._settle(sequence, ok, result)
-        self.resend_at = now + self._forward_timeout if self._sent else float("inf")
+        self._patience = self._forward_timeout
+        self.resend_at = now + self._patience if self._sent else float("inf")
 
     def on_restored(self, sessions: SessionTable, now: float) -> None:
         """A snapshot was taken in place of entries that we never saw applied: its sessions say what came of ours."""
@@ -242,7 +247,7 @@ class Proposals:
 
     def _expect_answer(self, now: float) -> None:
         if self.resend_at <= now or self.resend_at == float("inf"):
-            self.resend_at = now + self._forward_timeout
+            self.resend_at = now + self._patience
 
     def _settle(self, sequence: int, ok: bool, result: bytes) -> None:
         if sequence != self._settled_up_to + 1:

@@ -153,3 +153,21 @@ def test_large_queues_are_sent_in_bounded_entries(proposals: Proposals) -> None:
         assert len(proposal[1].commands) <= 4096
         first += len(proposal[1].commands)
     assert first == MAX_PENDING + 1
+
+
+def test_what_is_slow_to_arrive_is_sent_again_ever_more_rarely_until_something_comes(proposals: Proposals) -> None:
+    proposals.add((b"a",))
+    open_session(proposals)
+    take(proposals)
+    pauses = []
+    now = 0.0
+    for _ in range(6):
+        pauses.append(proposals.resend_at - now)
+        now = proposals.resend_at
+        proposals.on_time(now)
+        take(proposals, now)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 16.0]
+    proposals.add((b"b",))
+    take(proposals, now)
+    proposals.on_applied(applied(7, 1, b"A"), now)
+    assert proposals.resend_at == now + 1.0
