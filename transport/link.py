@@ -112,6 +112,11 @@ class Link(ABC):
         """Whether either side has ended it."""
 
     @property
+    def receiving(self) -> bool:
+        """Whether a part of a message has come, and the rest is awaited."""
+        return False
+
+    @property
     @abstractmethod
     def close_reason(self) -> str | None:
         """Why it ended; None while it lives."""
@@ -125,12 +130,14 @@ class Connection(ABC):
         binding: Names this connection and no other; 32 bytes, the same at both ends.
         dialled: Whether this side dialled.
         remote: Where the peer is.
+        heard_at: When anything last came from the peer, on anyio's clock; ``-inf`` if the transport does not say.
     """
 
     peer_id: PeerId
     binding: bytes
     dialled: bool
     remote: HostPort
+    heard_at: float = float("-inf")
 
     @property
     @abstractmethod

@@ -326,6 +326,10 @@ class QuicLink(Link):
         return self._reason is not None
 
     @property
+    def receiving(self) -> bool:
+        return bool(self._buffer)
+
+    @property
     def close_reason(self) -> str | None:
         return self._reason
 

@@ -181,6 +181,8 @@ class Worker:
         try:
             for _ in range(len(self._inbox)):
                 self._inbox.popleft()(now)
+            if now >= self.engine.deadline:
+                self._look_for_signs_of_life(now)
             self.engine.tick(now)  # after every batch: a busy inbox must not starve the timer
             self._propose(now)
             self._perform(self.engine.take_effects(), now)
@@ -201,6 +203,12 @@ class Worker:
         self._turn()
         if self._deadline < self._wakes_at:
             self.wake()  # our own task sleeps for too long now
+
+    def _look_for_signs_of_life(self, now: float) -> None:
+        """Before a timer strikes: whose packets come is there, even if a long message holds up what it says."""
+        for bond in self.bonds.values():
+            if now - bond.link.connection.heard_at <= self.config.election_timeout:
+                self.engine.sign_of_life(bond.member, now, receiving=bond.link.receiving)
 
     def _turn_soon(self, *, now: bool) -> None:
         """Have a turn in this very step of the caller's task, if ``now``; else with whatever else comes meanwhile."""

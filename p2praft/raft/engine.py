@@ -212,6 +212,23 @@ class Engine:
         elif history == ctx.history != NO_HISTORY or self._adopts(message, sender, history):
             self.role = role.receive(self.role, message, sender, ctx)
 
+    def sign_of_life(self, member: Member, now: float, *, receiving: bool) -> None:
+        """``member`` is there, although none of its messages may have come whole for a while.
+
+        A long message on a slow link holds up whatever is behind it, heartbeats and answers too. If that cost the leader its
+        place, the next one would begin to send the same message again, and so on for ever.
+
+        Args:
+            member: Whose peer something was just heard of.
+            now: The clock.
+            receiving: Whether a part of a message of the member's has come, and more of it comes.
+        """
+        self.ctx.now = now
+        if isinstance(self.role, Leader):
+            self.role.on_sign_of_life(member, self.ctx, receiving=receiving)
+        elif isinstance(self.role, Follower) and receiving and member == self.ctx.leader:
+            self.role.on_sign_of_life(self.ctx)
+
     def persisted(self, serial: int, now: float) -> None:
         """The write ``serial``, and all before it, are durable."""
         self.ctx.now = now

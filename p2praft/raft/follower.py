@@ -55,6 +55,11 @@ class Follower:
         """
         return ctx.leader is not None and ctx.now - self.heard < ctx.config.election_timeout
 
+    def on_sign_of_life(self, ctx: Context) -> None:
+        """The leader is sending us something long: it is as good as a heartbeat."""
+        self.heard = ctx.now
+        self.restart_election_timer(ctx)
+
     def tick(self, ctx: Context) -> Campaign | None:
         """Campaign if no leader was heard for an election timeout."""
         if ctx.now < self.deadline:

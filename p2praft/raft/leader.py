@@ -106,6 +106,12 @@ class Leader:
         progress = self.progress.setdefault(member, Progress(next=Index(ctx.log.last.index + 1), heard=ctx.now))
         progress.probe(progress.next)
 
+    def on_sign_of_life(self, member: Member, ctx: Context, *, receiving: bool) -> None:
+        """A member that owes us answers, or is in the midst of one, is only slow: that is no reason to resign."""
+        progress = self.progress.get(member)
+        if progress is not None and (receiving or progress.owes):
+            progress.heard = ctx.now
+
     def on_bond_lost(self, member: Member, ctx: Context) -> None:
         """Forget a member that is no voter; a voter's acknowledgements stay true. Its reads are asked again."""
         self.reads.drop(member)

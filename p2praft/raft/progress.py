@@ -56,6 +56,11 @@ class Progress:
             return not self.paused
         return len(self._inflight) < WINDOW_MESSAGES and self._inflight_bytes < WINDOW_BYTES
 
+    @property
+    def owes(self) -> bool:
+        """Whether entries, or a probe, have not been answered."""
+        return self.paused if self.probing else bool(self._inflight)
+
     def sent(self, last: Index, size: int) -> None:
         """Entries up to ``last`` left."""
         if self.probing:
