@@ -63,8 +63,8 @@ class Pieces:
         self._fresh = numbers
         self._back: deque[int] = deque()
 
-    def __bool__(self) -> bool:
-        return bool(self._back or self._fresh)
+    def __len__(self) -> int:
+        return len(self._back) + len(self._fresh)
 
     @property
     def first(self) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,6 +32,7 @@ ALICE_SEED, BOB_SEED = b"\xa1" * 32, b"\xb0" * 32
 CLIENT_SECRET, SERVER_SECRET = bytes(range(32)), bytes(range(32, 64))
 PASSPHRASE = "correct horse battery staple"
 Vector = dict[str, Any]
+M = TypeVar("M")
 
 
 def key(seed: bytes) -> SecretKey:
@@ -137,8 +139,15 @@ def bond_proof(role: bytes, prover: Member, verifier: Member) -> bytes:
     return proof(GROUP_KEY.derive(b"bond"), *parts, prover.incarnation, bytes([prover.volatile]))
 
 
+def _made(kind: type[M], **values: Any) -> M:
+    """A message with those of the values that it has fields for."""
+    return kind(**{item.name: values[item.name] for item in dataclasses.fields(kind)})  # type: ignore[arg-type]
+
+
 BONDING = (
-    bond.BondRequest(
+    _made(
+        bond.BondRequest,
+        features=("example",),
         group=GROUP.key,
         incarnation=ONE.incarnation,
         volatile=ONE.volatile,
