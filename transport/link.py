@@ -129,8 +129,8 @@ class Connection(ABC):
         peer_id: Who is at the other end.
         binding: Names this connection and no other; 32 bytes, the same at both ends.
         dialled: Whether this side dialled.
-        remote: Where the peer is.
         heard_at: When anything last came from the peer, on anyio's clock; ``-inf`` if the transport does not say.
+        remote: Where the peer is.
     """
 
     peer_id: PeerId
