@@ -51,7 +51,7 @@ from transport.feed import Feed
 from transport.handshake import ALPN, KeyLog
 from transport.identity import PeerId, SecretKey
 from transport.link import Connection, ConnectionEvent, Endpoint, Handler, Transport
-from transport.quic import CODE_DUPLICATE, CODE_REFUSED, CODE_WRONG_IDENTITY, QuicLink, QuicPeer
+from transport.quic import CODE_DUPLICATE, CODE_REFUSED, CODE_WRONG_IDENTITY, LINGER, QuicLink, QuicPeer
 from transport.tasks import owned_tasks
 from transport.wire import Protocol
 
@@ -135,7 +135,7 @@ class QuicTransport(Transport):
                 try:
                     yield endpoint
                 finally:
-                    endpoint.stop()
+                    await endpoint.stop()
         finally:
             sock.close()
 
@@ -181,6 +181,8 @@ class QuicEndpoint(Endpoint):
         self._ticket = count()
         self._hears_errors = routes.ask_for_errors(sock)
         self._tasks: TaskGroup | None = None
+        self._io = anyio.CancelScope(shield=True)  # ends with :meth:`stop`, so that goodbyes are still exchanged
+        self._stopping = False
 
     # --- the contract
 
@@ -230,16 +232,28 @@ class QuicEndpoint(Endpoint):
     def start(self, tasks: TaskGroup) -> None:
         """Begin to read, to flush and to mind the timers."""
         self._tasks = tasks
-        tasks.start_soon(self._read, name="transport read")
-        tasks.start_soon(self._flush, name="transport flush")
-        tasks.start_soon(self._keep_alive, name="transport keepalive")
+        tasks.start_soon(self._run_io, name="transport")
 
-    def stop(self) -> None:
-        """Send what is queued, tell every peer, once, and fall silent."""
+    async def stop(self) -> None:
+        """Close every connection, give the peers a moment to receive what is queued, and fall silent."""
+        self._stopping = True
         for peer in list(self._peers):
             peer.close("the peer stops")
-        self._send_dirty()
         self._watchers.close()
+        self._send_dirty()
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + LINGER):
+            while any(peer.linger_until is not None for peer in self._peers):
+                await anyio.sleep(0.005)
+        self._end_lingering(float("inf"))
+        self._send_dirty()
+        self._io.cancel()
+
+    async def _run_io(self) -> None:
+        with self._io:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._read, name="transport read")
+                tasks.start_soon(self._flush, name="transport flush")
+                tasks.start_soon(self._keep_alive, name="transport keepalive")
 
     # --- for connections
 
@@ -275,6 +289,18 @@ class QuicEndpoint(Endpoint):
                     peer.end("the path takes only smaller datagrams")  # dialled again, it gets them
         except Exception as error:
             self.abandon(peer, error)
+
+    def ask_engine(self, peer: QuicPeer, call: str, *args: Any, **kwargs: Any) -> Any:
+        """Call the QUIC engine; what it raises costs the connection, and the answer is None."""
+        if peer.abandoned:
+            return None
+        try:
+            answer = getattr(peer.quic, call)(*args, **kwargs)
+        except Exception as error:
+            self.abandon(peer, error)
+            return None
+        self.mark(peer)
+        return answer
 
     def route(self, cid: bytes, peer: QuicPeer) -> None:
         """Datagrams for this connection id are the connection's."""
@@ -319,6 +345,7 @@ class QuicEndpoint(Endpoint):
         """Nothing will ever come for the connection again."""
         for cid in list(peer.cids):
             self.unroute(cid, peer)
+        peer.linger_until = None
         self._peers.discard(peer)
         self._unproven.discard(peer)
 
@@ -479,6 +506,8 @@ class QuicEndpoint(Endpoint):
 
     def abandon(self, peer: QuicPeer, error: Exception) -> None:
         """What a peer sent made the QUIC engine fail: that costs the connection, never the node."""
+        if peer.abandoned:
+            return
         self.counters["engine failures"] += 1
         logger.warning("a connection with %s failed in the QUIC engine", peer.remote, exc_info=error)
         peer.abandoned = True
@@ -488,7 +517,7 @@ class QuicEndpoint(Endpoint):
     def _peer_for(self, data: bytes, address: tuple[Any, ...], now: float) -> QuicPeer | None:
         try:
             header = pull_quic_header(Buffer(data=data), host_cid_length=8)
-        except ValueError:
+        except Exception:  # ValueError by its contract; a datagram must not stop the node if that is not all
             self.counters["garbage datagrams"] += 1
             return None
         peer = self._routes.get(header.destination_cid)
@@ -515,6 +544,8 @@ class QuicEndpoint(Endpoint):
 
     def _accept(self, header: Any, address: tuple[Any, ...], now: float) -> QuicPeer | None:
         original, retry_source = header.destination_cid, None
+        if self._stopping:
+            return None
         if len(self._unproven) >= MAX_UNPROVEN or len(self._peers) >= MAX_CONNECTIONS:
             self.counters["refused: too many connections"] += 1
             return None
@@ -548,11 +579,15 @@ class QuicEndpoint(Endpoint):
             self.counters["retries"] += 1
             return None
         keylog = KeyLog()
-        quic = self.engine.connection(
-            configuration=self._configuration(keylog, is_client=False, address=address),
-            original_destination_connection_id=original,
-            retry_source_connection_id=retry_source,
-        )
+        try:
+            quic = self.engine.connection(
+                configuration=self._configuration(keylog, is_client=False, address=address),
+                original_destination_connection_id=original,
+                retry_source_connection_id=retry_source,
+            )
+        except Exception:  # what the engine makes of a stranger's first datagram is no reason to stop
+            self.counters["engine failures"] += 1
+            return None
         peer = QuicPeer(self, quic, keylog, address, wanted=None)
         self._peers.add(peer)
         self._unproven.add(peer)
@@ -616,7 +651,7 @@ class QuicEndpoint(Endpoint):
     # --- time
 
     def _set_timer(self, peer: QuicPeer) -> None:
-        timer = None if peer.abandoned else peer.quic.get_timer()
+        timer = self._timer_of(peer)
         if timer is None:
             return
         if timer == peer.heard_at + self.engine.ack_delay:
@@ -629,6 +664,16 @@ class QuicEndpoint(Endpoint):
             if timer < self._flush_at:
                 self._flush_now.set()
 
+    def _timer_of(self, peer: QuicPeer) -> float | None:
+        if peer.abandoned:
+            return None
+        try:
+            timer: float | None = peer.quic.get_timer()
+        except Exception as error:
+            self.abandon(peer, error)
+            return None
+        return timer
+
     def _on_timers(self) -> None:
         now = anyio.current_time()
         while self._timers and self._timers[0][0] <= now:
@@ -636,14 +681,10 @@ class QuicEndpoint(Endpoint):
             if at != peer.timer_at:
                 continue  # another entry of the same connection has taken its place
             peer.timer_at = float("inf")
-            timer = None if peer.abandoned else peer.quic.get_timer()
+            timer = self._timer_of(peer)
             if timer is not None and timer <= now:
-                try:
-                    peer.quic.handle_timer(now=now)
-                except Exception as error:
-                    self.abandon(peer, error)
+                self.ask_engine(peer, "handle_timer", now=now)
                 self._handle_events(peer)
-                self.mark(peer)
             else:
                 self._set_timer(peer)
 
@@ -653,18 +694,25 @@ class QuicEndpoint(Endpoint):
         while True:
             await anyio.sleep(interval)
             now = anyio.current_time()
+            self._end_lingering(now)
             for peer in list(self._peers):
                 if peer.ended is not None:
                     continue
                 if peer.refused_at is not None and now - peer.refused_at > max(0.05, 3 * (peer.rtt or 0)):
                     # A forged refusal cannot keep the peer from answering the ping that it caused.
-                    peer.close("nothing listens there any more")
+                    peer.break_off("nothing listens there any more")
                 elif not peer.proven:
                     if not peer.dialled and now - peer.created_at > PROOF_TIMEOUT:
                         self.counters["refused: no proof in time"] += 1
                         peer.close("no proof of identity in time", code=CODE_REFUSED)
                 elif now - peer.pinged_at >= self._config.keepalive:
                     peer.ping()
+
+    def _end_lingering(self, now: float) -> None:
+        for peer in list(self._peers):
+            if peer.linger_until is not None and now >= peer.linger_until:
+                self.counters["lingered in vain"] += 1
+                peer.break_off(peer.ended or "", peer.end_code or 0)
 
     # --- serving
 

@@ -7,6 +7,8 @@ the same at both ends, different on every connection, unknown to anybody in betw
     (domain, version, role, channel binding, own PeerId, remote PeerId)
 
 so a proof cannot be replayed on another connection, reflected to its maker, or relayed by a man in the middle.
+
+The proofs travel on stream 0. The last frame there says goodbye: see :class:`Goodbye`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from transport.identity import PeerId, SecretKey
-from transport.wire import Protocol, Size
+from transport.wire import Protocol, Range, Size
 
 VERSION = 1
 ALPN = "p2praft/1"
@@ -48,7 +50,25 @@ class Proof:
     signature: Annotated[bytes, Size(64, 64)]
 
 
-PROOF = Protocol(name="identity/1", messages={1: Proof}, max_frame=1024)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goodbye:
+    """The last frame on stream 0: the sender ends the connection, once the receiver has all that was sent on it.
+
+    QUIC's own CONNECTION_CLOSE ends a connection at once, and with it whatever waits for pacing or for the congestion
+    window, or was lost on the way. So the receiver is told how much there is, and closes the connection when it has it.
+
+    Attributes:
+        code: The application's error code.
+        reason: Why, for people.
+        sent: Bytes that the sender has put on all other streams since the connection began.
+    """
+
+    code: Annotated[int, Range(0, 255)]
+    reason: Annotated[str, Size(0, 400)]
+    sent: int
+
+
+PROOF = Protocol(name="identity/1", messages={1: Proof, 2: Goodbye}, max_frame=2048)
 
 
 class KeyLog(io.StringIO):

@@ -5,7 +5,7 @@ the rest. The engine grants flow-control credit as data arrives, not as it is re
 links have a window of their own: a sender may have ``protocol.window`` bytes unread at the other end, and no more.
 
 Frames with message number 0 are the link's own: ``[0, 0, name]`` opens it, ``[0, 1, bytes]`` grants credit, ``[0, 2, reason]``
-ends it. Stream 0 carries the proofs of identity, and nothing else is served before both hold.
+ends it. Stream 0 carries the proofs of identity, and nothing else is served before both hold; at the end it carries a goodbye.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgpack
 from transport import handshake
 from transport.address import HostPort
 from transport.errors import LinkClosed, LinkFull, WireError
-from transport.handshake import ACCEPTOR, DIALLER, PROOF, KeyLog, Proof
+from transport.handshake import ACCEPTOR, DIALLER, PROOF, Goodbye, KeyLog, Proof
 from transport.identity import PeerId
 from transport.link import Connection, Link
 from transport.wire import Protocol, unpack
@@ -43,6 +43,8 @@ MAX_STREAMS = 128
 """Streams of the peer's that may be unfinished; a peer that opens more breaks the connection."""
 MAX_EARLY = 64 * 1024
 """Bytes of links kept at the dialler until the acceptor's proof arrives; more breaks the connection."""
+LINGER = 0.5
+"""Seconds at most that a closed connection waits for the peer to have all that was sent."""
 
 PROBE = Protocol(name="?", messages={}, max_frame=CONTROL_FRAME)
 """Stands in until a link that the peer opens has said its protocol."""
@@ -63,6 +65,7 @@ class QuicPeer(Connection):
         abandoned: The QUIC engine failed on it: nothing goes in or out any more.
         wrote: Something was queued since datagrams were last made.
         ack_due: When the engine wants to acknowledge what came last, by itself if nothing else is to be sent.
+        linger_until: While it is closed here and the peer is still to receive what was sent before: until when at most.
     """
 
     peer_id: PeerId
@@ -95,11 +98,15 @@ class QuicPeer(Connection):
         self.abandoned = False
         self.wrote = False
         self.ack_due = 0.0
+        self.linger_until: float | None = None
         self.settled = anyio.Event()
         self.cids: set[bytes] = set()
         self._wanted = wanted
         self._keylog = keylog
-        self._proof = bytearray()
+        self._sent = 0
+        self._received = 0
+        self._first_stream = bytearray()
+        self._goodbye: Goodbye | None = None
         self._early: list[tuple[int, bytes, bool]] = []
         self._done = anyio.Event()
         self._rtt: float | None = None
@@ -125,18 +132,24 @@ class QuicPeer(Connection):
             raise LinkClosed(self.ended)
         if sum(link.dialled for link in self.links.values()) >= MAX_LINKS:
             raise LinkClosed(f"{MAX_LINKS} links to {self.peer_id.short} are open already")
-        stream = self.quic.get_next_available_stream_id()
+        stream = self.endpoint.ask_engine(self, "get_next_available_stream_id")
+        if stream is None:
+            raise LinkClosed(self.ended or "")
         link = self.links[stream] = QuicLink(self, stream, protocol, dialled=True)
         self.write(stream, control(OPEN, protocol.name))
         return link
 
     def close(self, reason: str = "", *, code: int = CODE_CLOSED) -> None:
-        if self.ended is None:
-            self.endpoint.send_now(self)  # what was queued before leaves before the goodbye
-        if self.ended is None:
-            self.quic.close(error_code=code, reason_phrase=reason[:MAX_REASON])
-            self.endpoint.mark(self)
-            self.end(reason or "closed", code)
+        if self.ended is not None:
+            return
+        reason = (reason or "closed")[:MAX_REASON]
+        if self.proven and self._sent and code in (CODE_CLOSED, CODE_DUPLICATE):
+            self.write(0, PROOF.encode(Goodbye(code=code, reason=reason, sent=self._sent)))
+            self.linger_until = anyio.current_time() + LINGER
+            self.end(reason, code)
+        else:
+            self.endpoint.send_now(self)  # a proof may be on its way
+            self.break_off(reason, code)
 
     async def wait_closed(self) -> str:
         await self._done.wait()
@@ -144,14 +157,19 @@ class QuicPeer(Connection):
 
     # --- for the endpoint
 
+    def break_off(self, reason: str, code: int = CODE_CLOSED) -> None:
+        """End the connection at once, whatever is under way."""
+        self.linger_until = None
+        self.endpoint.ask_engine(self, "close", error_code=code, reason_phrase=reason)
+        self.end(reason, code)
+
     def ping(self) -> None:
         """Ask for a sign of life; the answer measures the round trip."""
         self._ping += 1
         self.pinged_at = self._pings[self._ping] = anyio.current_time()
         if len(self._pings) > 8:
             del self._pings[min(self._pings)]
-        self.quic.send_ping(self._ping)
-        self.endpoint.mark(self)
+        self.endpoint.ask_engine(self, "send_ping", self._ping)
 
     def forget(self, link: QuicLink, *, fin_received: bool) -> None:
         """A link is over here; what the peer may still send on its stream is dropped."""
@@ -174,6 +192,8 @@ class QuicPeer(Connection):
         """Queue bytes of a stream."""
         if self.ended is not None:
             return
+        if stream:
+            self._sent += len(data)
         try:
             self.quic.send_stream_data(stream, data, end_stream=fin)
         except Exception as error:
@@ -204,6 +224,10 @@ class QuicPeer(Connection):
                 reason = event.reason_phrase or "the peer closed the connection"
                 self.end("idle timeout" if reason == "Idle timeout" else reason, event.error_code)
                 self.endpoint.on_terminated(self)
+                self._goodbye = None
+        if self._goodbye is not None and (self._received >= self._goodbye.sent or self.ended is not None):
+            self.break_off(self._goodbye.reason, self._goodbye.code)  # all has arrived, or we do not want it any more
+            self._goodbye = None
 
     # --- identity
 
@@ -218,20 +242,30 @@ class QuicPeer(Connection):
         )
         self.write(0, PROOF.encode(proof))
 
-    def _on_proof_data(self, data: bytes) -> None:
-        self._proof += data
-        if len(self._proof) < 4:
-            return
-        (length,) = struct.unpack_from(">I", self._proof)
-        if length > PROOF.max_frame or self.proven:
-            self._refuse("bad frame: not a proof of identity", CODE_PROTOCOL)
-        elif len(self._proof) >= 4 + length:
+    def _on_first_stream(self, data: bytes) -> None:
+        self._first_stream += data
+        while len(self._first_stream) >= 4:
+            (length,) = struct.unpack_from(">I", self._first_stream)
+            if length > PROOF.max_frame:
+                self._refuse("bad frame: not a proof of identity", CODE_PROTOCOL)
+                return
+            if len(self._first_stream) < 4 + length:
+                return
             try:
-                proof = PROOF.decode(bytes(self._proof[4 : 4 + length]))
+                message = PROOF.decode(bytes(self._first_stream[4 : 4 + length]))
             except WireError as error:
                 self._refuse(f"bad frame: {error}", CODE_PROTOCOL)
+                return
+            del self._first_stream[: 4 + length]
+            if isinstance(message, Proof) != (not self.proven) or self._goodbye is not None:
+                self._refuse("bad frame: one proof of identity, then one goodbye", CODE_PROTOCOL)
+                return
+            if isinstance(message, Goodbye):
+                self._goodbye = message
             else:
-                self._on_proof(proof)
+                self._on_proof(message)
+                if not self.proven:
+                    return
 
     def _on_proof(self, proof: Proof) -> None:
         role = ACCEPTOR if self.dialled else DIALLER
@@ -247,7 +281,6 @@ class QuicPeer(Connection):
         if not self.dialled:
             self._send_proof(ACCEPTOR, proof.peer_id)
         self.proven_at = anyio.current_time()
-        self._proof.clear()
         self.endpoint.on_proven(self)
         self.settled.set()
         early, self._early = self._early, []
@@ -256,15 +289,16 @@ class QuicPeer(Connection):
 
     def _refuse(self, reason: str, code: int) -> None:
         self.endpoint.counters["refused: " + reason.partition(":")[0][:40]] += 1
-        self.close(reason, code=code)
+        self.endpoint.send_now(self)
+        self.break_off(reason, code)
 
     # --- links
 
     def _on_data(self, stream: int, data: bytes, *, fin: bool) -> None:
-        if self.ended is not None:
-            return
         if stream == 0:
-            self._on_proof_data(data)
+            self._on_first_stream(data)
+            return
+        if self.ended is not None:
             return
         if not self.proven and self.dialled:
             # The acceptor is sure of us before we are of it: its proof may have been overtaken by its first links.
@@ -275,6 +309,7 @@ class QuicPeer(Connection):
         if not self.proven:
             self._refuse("a link was opened before the proof of identity", CODE_PROTOCOL)
             return
+        self._received += len(data)
         if stream & 2:
             self.close("unidirectional streams are not used", code=CODE_PROTOCOL)
             return

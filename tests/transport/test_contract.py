@@ -205,6 +205,30 @@ async def test_what_was_queued_before_a_connection_closes_arrives(world: World) 
             assert await connection.wait_closed() == "bye"
 
 
+@pytest.mark.parametrize("ending", ["the connection", "the node"])
+async def test_what_is_more_than_leaves_at_once_arrives_before_the_end(world: World, ending: str) -> None:
+    """Much more than a congestion window, so most of it waits in the QUIC engine when the end is asked for."""
+    sent = [Say(number=number, data=bytes(50_000)) for number in range(5)]
+    with anyio.fail_after(PATIENCE):
+        async with world.bind() as b:
+            links = Links()
+            b.serve(ECHO, links)
+            async with world.bind() as a:
+                connection = await a.connect(b.address)
+                link = await connection.open(ECHO)
+                theirs = await links.wait_first()
+                for message in sent:
+                    link.send_nowait(message)
+                if ending == "the connection":
+                    connection.close("bye")
+                    assert [await theirs.receive() for _ in sent] == sent
+            if ending == "the node":
+                assert [await theirs.receive() for _ in sent] == sent
+            with pytest.raises(LinkClosed, match="bye" if ending == "the connection" else "the peer stops"):
+                await theirs.receive()
+            await until(lambda: not b.connections)
+
+
 async def test_a_slow_reader_makes_the_sender_wait(world: World) -> None:
     with anyio.fail_after(PATIENCE):
         async with world.bind() as a, world.bind() as b:

@@ -201,7 +201,19 @@ async def test_an_acceptor_with_a_rubbish_certificate_costs_the_dial_only() -> N
             assert not a.connections.get(bad.peer_id)
 
 
-@pytest.mark.parametrize("entrance", ["receive_datagram", "datagrams_to_send", "next_event"])
+@pytest.mark.parametrize(
+    "entrance",
+    [
+        "close",
+        "datagrams_to_send",
+        "get_next_available_stream_id",
+        "get_timer",
+        "next_event",
+        "receive_datagram",
+        "send_ping",
+        "send_stream_data",
+    ],
+)
 async def test_a_failure_of_the_engine_costs_one_connection(entrance: str, caplog: pytest.LogCaptureFixture) -> None:
     def fails(*args: object, **kwargs: object) -> None:
         raise AssertionError("a hole in the engine")
@@ -215,12 +227,32 @@ async def test_a_failure_of_the_engine_costs_one_connection(entrance: str, caplo
             link = await broken.open(ECHO)
             setattr(broken.quic, entrance, fails)
             with pytest.raises(LinkClosed, match="the QUIC engine failed: AssertionError"):
-                link.send_nowait(Say())
+                if entrance == "close":
+                    broken.break_off("the QUIC engine failed: AssertionError")
+                elif entrance == "send_ping":
+                    broken.ping()
+                elif entrance == "get_next_available_stream_id":
+                    await broken.open(ECHO)
+                else:
+                    link.send_nowait(Say())
                 await link.receive()
             assert a.counters["engine failures"] == 1
             assert await echoes(sound)
             assert await echoes(await a.connect(b.address)), "dialled anew"
     assert "a hole in the engine" in caplog.text
+
+
+async def test_a_closed_connection_waits_for_a_silent_peer_only_for_a_moment() -> None:
+    with anyio.fail_after(PATIENCE):
+        async with bind() as a, bind() as b:
+            b.serve(ECHO, echo)
+            connection = await a.connect(b.address)
+            assert await echoes(connection)
+            inner(b)._send_raw = lambda data, address: True  # type: ignore[method-assign]
+            connection.close("enough")
+            assert await connection.wait_closed() == "enough"
+            assert not a.connections
+            await until(lambda: a.counters["lingered in vain"] == 1)
 
 
 async def test_links_are_limited_where_they_are_opened() -> None:
