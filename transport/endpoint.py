@@ -36,6 +36,7 @@ from cryptography.x509.oid import NameOID
 
 from transport import routes
 from transport.address import HostPort, PeerAddr
+from transport.door import Door, source_of
 from transport.engine import EngineName, quic_engine
 from transport.errors import (
     BindError,
@@ -51,7 +52,7 @@ from transport.feed import Feed
 from transport.handshake import ALPN, KeyLog
 from transport.identity import PeerId, SecretKey
 from transport.link import Connection, ConnectionEvent, Endpoint, Handler, Transport
-from transport.quic import CODE_DUPLICATE, CODE_REFUSED, CODE_WRONG_IDENTITY, LINGER, QuicLink, QuicPeer
+from transport.quic import CODE_DUPLICATE, CODE_NO_ALPN, CODE_REFUSED, CODE_WRONG_IDENTITY, LINGER, QuicLink, QuicPeer
 from transport.tasks import owned_tasks
 from transport.wire import Protocol
 
@@ -59,12 +60,8 @@ logger = logging.getLogger("transport")
 
 PROOF_TIMEOUT = 5.0
 """Seconds that an accepted connection has to prove who it is."""
-MAX_UNPROVEN = 256
-"""Accepted connections without proof at most; more are not answered."""
-RETRY_ABOVE = 32
-"""From this many on, addresses must be validated first (Retry, RFC 9000, section 8.1.2)."""
-MAX_CONNECTIONS = 4096
-"""Connections of any kind at most; more are not answered. Dialling is bounded by those who dial."""
+LOOK = 1.0
+"""Seconds between two looks at links that may have stalled, and at connections that nobody may use."""
 FIRST_CREDIT = 256 * 1024
 """Bytes that a connection may send at first, and at most while it is unproven; QUIC's credit grows as it is used."""
 STAGGER = 0.25
@@ -74,8 +71,6 @@ BATCH = 128
 ACK_SLACK = 0.004
 """Seconds that an acknowledgement without company may come late; peers allow for 25 ms (RFC 9000, section 18.2)."""
 VERSIONS = QuicConfiguration(is_client=False).supported_versions
-NO_ALPN = 0x100 + 120
-"""CRYPTO_ERROR with TLS's no_application_protocol (RFC 9001, section 4.8; RFC 7301)."""
 DUPLICATE = "duplicate connection"
 
 
@@ -87,6 +82,7 @@ class QuicConfig:
         idle_timeout: Seconds of silence after which a connection is broken.
         keepalive: Seconds between signs of life on a quiet connection; they also measure the round trip.
         handshake_timeout: Seconds that a handshake may take.
+        unused_timeout: Seconds after which a connection without a link is closed; whoever wants one dials again.
         datagram_size: Payload bytes of a datagram at most, 1200 to 16000; None follows the route's MTU.
         engine: ``aioquic``, ``qh3`` (faster, experimental, the extra ``fast``), or ``auto``: what the environment variable
             ``P2PRAFT_QUIC`` says, else aioquic.
@@ -95,6 +91,7 @@ class QuicConfig:
     idle_timeout: float = 8.0
     keepalive: float = 2.0
     handshake_timeout: float = 5.0
+    unused_timeout: float = 60.0
     datagram_size: int | None = None
     engine: EngineName = "auto"
 
@@ -103,6 +100,8 @@ class QuicConfig:
             raise ConfigError("keepalive must be above 0 and below idle_timeout, which is at most 600 seconds")
         if not 0.1 <= self.handshake_timeout <= 60:
             raise ConfigError("handshake_timeout must be 0.1 to 60 seconds")
+        if not 1 <= self.unused_timeout <= 86_400:
+            raise ConfigError("unused_timeout must be 1 to 86400 seconds")
         if self.datagram_size is not None and not routes.SMALLEST <= self.datagram_size <= routes.LARGEST:
             raise ConfigError(f"datagram_size must be {routes.SMALLEST} to {routes.LARGEST} bytes")
         quic_engine(self.engine)
@@ -169,6 +168,7 @@ class QuicEndpoint(Endpoint):
         self._routes: dict[bytes, QuicPeer] = {}
         self._peers: set[QuicPeer] = set()
         self._unproven: set[QuicPeer] = set()
+        self._door = Door()
         self._live: dict[PeerId, QuicPeer] = {}
         self._dials: dict[PeerId, anyio.Event] = {}
         self._sizes: dict[str, int] = {}
@@ -287,6 +287,9 @@ class QuicEndpoint(Endpoint):
             for data, address in peer.quic.datagrams_to_send(now):
                 if not self._send_raw(data, address) and peer.proven:
                     peer.end("the path takes only smaller datagrams")  # dialled again, it gets them
+                if address != peer.address:
+                    self.counters["peers that moved"] += 1  # QUIC validates the new path (RFC 9000, section 9)
+                    peer.address = address
         except Exception as error:
             self.abandon(peer, error)
 
@@ -315,7 +318,7 @@ class QuicEndpoint(Endpoint):
 
     def on_proven(self, peer: QuicPeer) -> None:
         """Both proofs hold. Of two connections to one peer, one stays."""
-        self._unproven.discard(peer)
+        self._no_longer_unproven(peer)
         self.counters["proven"] += 1
         standing = self._live.get(peer.peer_id)
         if standing is not None and standing.ended is None:
@@ -335,7 +338,7 @@ class QuicEndpoint(Endpoint):
 
     def on_end(self, peer: QuicPeer, reason: str) -> None:
         """A connection is over; its closing datagrams may still be exchanged."""
-        self._unproven.discard(peer)
+        self._no_longer_unproven(peer)
         if peer.proven and self._live.get(peer.peer_id) is peer:
             del self._live[peer.peer_id]
         if peer.proven:
@@ -346,8 +349,16 @@ class QuicEndpoint(Endpoint):
         for cid in list(peer.cids):
             self.unroute(cid, peer)
         peer.linger_until = None
-        self._peers.discard(peer)
-        self._unproven.discard(peer)
+        self._no_longer_unproven(peer)
+        if peer in self._peers:
+            self._peers.discard(peer)
+            if not peer.dialled:
+                self._door.leave(peer.source)
+
+    def _no_longer_unproven(self, peer: QuicPeer) -> None:
+        if peer in self._unproven:
+            self._unproven.discard(peer)
+            self._door.prove(peer.source)
 
     def on_link(self, link: QuicLink, name: str) -> None:
         """A peer opened a link and said its protocol."""
@@ -418,7 +429,7 @@ class QuicEndpoint(Endpoint):
         reason, code = peer.ended or "", peer.end_code
         if code == CODE_WRONG_IDENTITY:
             raise WrongIdentity(f"{where} is another peer: {reason}")
-        if code == NO_ALPN or "ALPN" in reason:
+        if code == CODE_NO_ALPN or "ALPN" in reason:
             raise VersionMismatch(f"{where} speaks no version that this node knows ({ALPN})")
         if code == CODE_REFUSED:
             raise ProofFailed(f"{where} refused this node: {reason}")
@@ -527,6 +538,7 @@ class QuicEndpoint(Endpoint):
             self.counters["unroutable datagrams"] += 1
             return None
         if header.version not in VERSIONS:
+            self.counters["refused: unknown QUIC version"] += 1
             if len(data) >= routes.SMALLEST:
                 self._send_raw(
                     encode_quic_version_negotiation(
@@ -546,9 +558,6 @@ class QuicEndpoint(Endpoint):
         original, retry_source = header.destination_cid, None
         if self._stopping:
             return None
-        if len(self._unproven) >= MAX_UNPROVEN or len(self._peers) >= MAX_CONNECTIONS:
-            self.counters["refused: too many connections"] += 1
-            return None
         if header.token:
             try:
                 original = self._retry.validate_token(
@@ -558,25 +567,13 @@ class QuicEndpoint(Endpoint):
                 self.counters["refused: bad retry token"] += 1
                 return None
             retry_source = header.destination_cid
-        elif len(self._unproven) >= RETRY_ABOVE:
-            source = os.urandom(8)
-            token = self._retry.create_token(
-                address=address,
-                original_destination_connection_id=header.destination_cid,
-                retry_source_connection_id=source,
-                now=now,
-            )
-            self._send_raw(
-                encode_quic_retry(
-                    version=header.version,
-                    source_cid=source,
-                    destination_cid=header.source_cid,
-                    original_destination_cid=header.destination_cid,
-                    retry_token=token,
-                ),
-                address,
-            )
-            self.counters["retries"] += 1
+        source = source_of(str(address[0]))
+        answer = self._door.answer(source, connections=len(self._peers), validated=retry_source is not None)
+        if answer == "retry":
+            self._ask_to_retry(header, address, now)
+            return None
+        if answer != "accept":
+            self.counters[f"refused: {answer}"] += 1
             return None
         keylog = KeyLog()
         try:
@@ -589,12 +586,35 @@ class QuicEndpoint(Endpoint):
             self.counters["engine failures"] += 1
             return None
         peer = QuicPeer(self, quic, keylog, address, wanted=None)
+        peer.source = source
         self._peers.add(peer)
         self._unproven.add(peer)
+        self._door.enter(source)
         self.route(header.destination_cid, peer)
         self.route(quic.host_cid, peer)
         self.counters["accepted"] += 1
         return peer
+
+    def _ask_to_retry(self, header: Any, address: tuple[Any, ...], now: float) -> None:
+        """Have the sender show that it receives what is sent to its address; nothing is remembered."""
+        source = os.urandom(8)
+        token = self._retry.create_token(
+            address=address,
+            original_destination_connection_id=header.destination_cid,
+            retry_source_connection_id=source,
+            now=now,
+        )
+        self._send_raw(
+            encode_quic_retry(
+                version=header.version,
+                source_cid=source,
+                destination_cid=header.source_cid,
+                original_destination_cid=header.destination_cid,
+                retry_token=token,
+            ),
+            address,
+        )
+        self.counters["retries"] += 1
 
     def _note_refusals(self, now: float) -> None:
         """Nothing listens where some datagrams went. A hint only, for it could be forged: see :meth:`_keep_alive`."""
@@ -691,6 +711,7 @@ class QuicEndpoint(Endpoint):
     async def _keep_alive(self) -> None:
         """Signs of life; ends connections that were refused by the host or never proved who they are."""
         interval = min(self._config.keepalive / 4, 0.1)
+        next_look = anyio.current_time() + LOOK
         while True:
             await anyio.sleep(interval)
             now = anyio.current_time()
@@ -703,10 +724,14 @@ class QuicEndpoint(Endpoint):
                     peer.break_off("nothing listens there any more")
                 elif not peer.proven:
                     if not peer.dialled and now - peer.created_at > PROOF_TIMEOUT:
-                        self.counters["refused: no proof in time"] += 1
+                        self.counters["refused: no proof"] += 1
                         peer.close("no proof of identity in time", code=CODE_REFUSED)
                 elif now - peer.pinged_at >= self._config.keepalive:
                     peer.ping()
+            if now >= next_look:
+                next_look = now + LOOK
+                for peer in list(self._live.values()):
+                    peer.look(now, self._config.unused_timeout)
 
     def _end_lingering(self, now: float) -> None:
         for peer in list(self._peers):

@@ -35,6 +35,8 @@ CONTROL_FRAME = 1024
 MAX_REASON = 400
 """Characters of a close reason at most."""
 
+CODE_NO_ALPN = 0x100 + 120
+"""CRYPTO_ERROR with TLS's no_application_protocol (RFC 9001, section 4.8; RFC 7301)."""
 CODE_CLOSED, CODE_PROTOCOL, CODE_REFUSED, CODE_DUPLICATE, CODE_WRONG_IDENTITY = 0, 1, 2, 3, 4
 
 MAX_LINKS = 90
@@ -43,6 +45,11 @@ MAX_STREAMS = 128
 """Streams of the peer's that may be unfinished; a peer that opens more breaks the connection."""
 MAX_EARLY = 64 * 1024
 """Bytes of links kept at the dialler until the acceptor's proof arrives; more breaks the connection."""
+FRAME_GRACE = 10.0
+"""Seconds that a frame, once begun, may take, however short it is; also the one that opens a link."""
+FRAME_RATE = 512
+"""Bytes a second of a longer frame at least, after that."""
+UNUSED = "nobody has used the connection for a while"
 LINGER = 0.5
 """Seconds at most that a closed connection waits for the peer to have all that was sent."""
 
@@ -65,6 +72,8 @@ class QuicPeer(Connection):
         abandoned: The QUIC engine failed on it: nothing goes in or out any more.
         wrote: Something was queued since datagrams were last made.
         ack_due: When the engine wants to acknowledge what came last, by itself if nothing else is to be sent.
+        source: Where an accepted connection came from, as it is counted.
+        used_at: When its last link ended, or the proofs held.
         linger_until: While it is closed here and the peer is still to receive what was sent before: until when at most.
     """
 
@@ -99,6 +108,8 @@ class QuicPeer(Connection):
         self.wrote = False
         self.ack_due = 0.0
         self.linger_until: float | None = None
+        self.source = ""
+        self.used_at = self.created_at
         self.settled = anyio.Event()
         self.cids: set[bytes] = set()
         self._wanted = wanted
@@ -175,6 +186,16 @@ class QuicPeer(Connection):
         """A link is over here; what the peer may still send on its stream is dropped."""
         if self.links.pop(link.stream, None) is not None and not fin_received:
             self._tails.add(link.stream)
+        if not self.links:
+            self.used_at = anyio.current_time()
+
+    def look(self, now: float, unused_timeout: float) -> None:
+        """Once a second: end links whose frames come too slowly, and the connection if nobody has used it for long."""
+        for link in list(self.links.values()):
+            link.look(now)
+        if not self.links and now - self.used_at > unused_timeout:
+            self.endpoint.counters["unused connections"] += 1
+            self.close(UNUSED)
 
     def end(self, reason: str, code: int | None = None) -> None:
         """The connection is over."""
@@ -221,6 +242,9 @@ class QuicPeer(Connection):
             elif isinstance(event, events.HandshakeCompleted):
                 self._on_handshake()
             elif isinstance(event, events.ConnectionTerminated):
+                if not self.proven and self.ended is None and not self.dialled:
+                    no_alpn = event.error_code == CODE_NO_ALPN
+                    self.endpoint.counters["refused: no common version" if no_alpn else "unfinished handshakes"] += 1
                 reason = event.reason_phrase or "the peer closed the connection"
                 self.end("idle timeout" if reason == "Idle timeout" else reason, event.error_code)
                 self.endpoint.on_terminated(self)
@@ -247,18 +271,18 @@ class QuicPeer(Connection):
         while len(self._first_stream) >= 4:
             (length,) = struct.unpack_from(">I", self._first_stream)
             if length > PROOF.max_frame:
-                self._refuse("bad frame: not a proof of identity", CODE_PROTOCOL)
+                self._refuse("bad frame", "bad frame: not a proof of identity", CODE_PROTOCOL)
                 return
             if len(self._first_stream) < 4 + length:
                 return
             try:
                 message = PROOF.decode(bytes(self._first_stream[4 : 4 + length]))
             except WireError as error:
-                self._refuse(f"bad frame: {error}", CODE_PROTOCOL)
+                self._refuse("bad frame", f"bad frame: {error}", CODE_PROTOCOL)
                 return
             del self._first_stream[: 4 + length]
             if isinstance(message, Proof) != (not self.proven) or self._goodbye is not None:
-                self._refuse("bad frame: one proof of identity, then one goodbye", CODE_PROTOCOL)
+                self._refuse("bad frame", "bad frame: one proof of identity, then one goodbye", CODE_PROTOCOL)
                 return
             if isinstance(message, Goodbye):
                 self._goodbye = message
@@ -273,22 +297,25 @@ class QuicPeer(Connection):
         if problem is None and self._wanted is not None and proof.peer_id != self._wanted:
             problem = f"this is {proof.peer_id}, not {self._wanted}"
         if problem is not None:
-            code = CODE_WRONG_IDENTITY if problem.startswith("this is ") else CODE_REFUSED
-            self._refuse(problem, code)
+            if problem.startswith("this is "):
+                self._refuse("wrong identity", problem, CODE_WRONG_IDENTITY)
+            else:
+                label = "proof of another version" if proof.version != handshake.VERSION else "bad proof"
+                self._refuse(label, problem, CODE_REFUSED)
             return
         self.peer_id = proof.peer_id
         self.instance = proof.instance
         if not self.dialled:
             self._send_proof(ACCEPTOR, proof.peer_id)
-        self.proven_at = anyio.current_time()
+        self.proven_at = self.used_at = anyio.current_time()
         self.endpoint.on_proven(self)
         self.settled.set()
         early, self._early = self._early, []
         for stream, data, fin in early:
             self._on_data(stream, data, fin=fin)
 
-    def _refuse(self, reason: str, code: int) -> None:
-        self.endpoint.counters["refused: " + reason.partition(":")[0][:40]] += 1
+    def _refuse(self, label: str, reason: str, code: int) -> None:
+        self.endpoint.counters[f"refused: {label}"] += 1  # never a peer's own words: whoever chooses names fills memory
         self.endpoint.send_now(self)
         self.break_off(reason, code)
 
@@ -304,10 +331,10 @@ class QuicPeer(Connection):
             # The acceptor is sure of us before we are of it: its proof may have been overtaken by its first links.
             self._early.append((stream, data, fin))
             if sum(len(data) + 64 for _, data, _ in self._early) > MAX_EARLY:
-                self._refuse("links came instead of a proof of identity", CODE_PROTOCOL)
+                self._refuse("no proof", "links came instead of a proof of identity", CODE_PROTOCOL)
             return
         if not self.proven:
-            self._refuse("a link was opened before the proof of identity", CODE_PROTOCOL)
+            self._refuse("no proof", "a link was opened before the proof of identity", CODE_PROTOCOL)
             return
         self._received += len(data)
         if stream & 2:
@@ -355,6 +382,7 @@ class QuicLink(Link):
         self._fin_received = False
         self._arrived: anyio.Event | None = None
         self._room: anyio.Event | None = None
+        self._stalled: tuple[float, int] | None = None
 
     @property
     def closed(self) -> bool:
@@ -435,6 +463,7 @@ class QuicLink(Link):
                 break
             payload = bytes(self._buffer[4 : 4 + length])
             del self._buffer[: 4 + length]
+            self._stalled = None
             self._on_frame(payload)
         if self._reason is None and self._unread + len(self._buffer) > self.protocol.window + CONTROL_FRAME:
             self._reject("more was sent than the window allows")
@@ -443,6 +472,18 @@ class QuicLink(Link):
                 self._reject("the last frame is truncated")
             else:
                 self._end("the peer ended the link")
+
+    def look(self, now: float) -> None:
+        """End the link if a frame that has begun comes too slowly (a byte a second, for instance)."""
+        if not self._buffer and self._opened:
+            self._stalled = None
+        elif self._stalled is None:
+            self._stalled = (now, len(self._buffer))
+        else:
+            since, had = self._stalled
+            if len(self._buffer) - had < FRAME_RATE * (now - since - FRAME_GRACE):
+                self.connection.endpoint.counters["slow senders"] += 1
+                self._reject("it came too slowly")
 
     def finish(self, reason: str) -> None:
         """The link is over; what was received before can still be read."""
