@@ -53,6 +53,7 @@ from transport.handshake import ALPN, KeyLog
 from transport.identity import PeerId, SecretKey
 from transport.link import Connection, ConnectionEvent, Endpoint, Handler, Transport
 from transport.quic import CODE_DUPLICATE, CODE_NO_ALPN, CODE_REFUSED, CODE_WRONG_IDENTITY, LINGER, QuicLink, QuicPeer
+from transport.sizes import Sizes
 from transport.tasks import owned_tasks
 from transport.wire import Protocol
 
@@ -64,12 +65,18 @@ LOOK = 1.0
 """Seconds between two looks at links that may have stalled, and at connections that nobody may use."""
 FIRST_CREDIT = 256 * 1024
 """Bytes that a connection may send at first, and at most while it is unproven; QUIC's credit grows as it is used."""
+DIALS_PER_PLACE = 2
+"""Dials under way to one host and port at most, the others wait: whoever invents peers and says that all live at a victim's
+address does not turn this node against the victim."""
+LARGE_FIRST = 0.4
+"""Part of the time for a handshake after which TLS with large datagrams is given up for a try with the smallest."""
 STAGGER = 0.25
 """Seconds between the endpoints of one peer that are dialled (RFC 8305, section 8)."""
 BATCH = 128
 """Datagrams read at one wake-up at most."""
 ACK_SLACK = 0.004
 """Seconds that an acknowledgement without company may come late; peers allow for 25 ms (RFC 9000, section 18.2)."""
+CODE_GIVEN_UP, CODE_BLACK_HOLE = 5, 6
 VERSIONS = QuicConfiguration(is_client=False).supported_versions
 DUPLICATE = "duplicate connection"
 
@@ -171,7 +178,8 @@ class QuicEndpoint(Endpoint):
         self._door = Door()
         self._live: dict[PeerId, QuicPeer] = {}
         self._dials: dict[PeerId, anyio.Event] = {}
-        self._sizes: dict[str, int] = {}
+        self._places: dict[tuple[Any, ...], tuple[anyio.Semaphore, int]] = {}
+        self._sizes = Sizes(config.datagram_size, sock.family)
         self._dirty: dict[QuicPeer, None] = {}
         self._flush_now = anyio.Event()
         self._flush_at = float("-inf")
@@ -335,6 +343,13 @@ class QuicEndpoint(Endpoint):
         self._live[peer.peer_id] = peer
         self._watchers.put(ConnectionEvent(kind="up", connection=peer))
         peer.ping()
+        if peer.size > routes.SMALLEST:
+            peer.probe_path(anyio.current_time())
+
+    def on_black_hole(self, peer: QuicPeer) -> None:
+        """Large datagrams to a peer vanish: the connection must be made anew, with small ones."""
+        self._lower(peer.address)
+        peer.break_off(f"the path drops datagrams of {peer.size} bytes", CODE_BLACK_HOLE)
 
     def on_end(self, peer: QuicPeer, reason: str) -> None:
         """A connection is over; its closing datagrams may still be exchanged."""
@@ -409,19 +424,15 @@ class QuicEndpoint(Endpoint):
             address = routes.socket_address(found[0][4])
         except (OSError, UnicodeError) as error:
             raise Unreachable(f"cannot reach {name}: {getattr(error, 'strerror', None) or error}") from None
-        keylog = KeyLog()
-        quic = self.engine.connection(configuration=self._configuration(keylog, is_client=True, address=address))
-        peer = QuicPeer(self, quic, keylog, address, wanted=peer_id)
-        quic.connect(address, now=anyio.current_time())
-        self._peers.add(peer)
-        self.route(quic.host_cid, peer)
-        self.mark(peer)
-        try:
-            with anyio.move_on_after(self._config.handshake_timeout):
-                await peer.settled.wait()
-        finally:
-            if not peer.proven:
-                peer.close("the dial was given up")
+        async with self._place(address):
+            timeout = self._config.handshake_timeout
+            size = self._sizes.of(address, anyio.current_time())
+            silence = timeout * LARGE_FIRST if size > routes.SMALLEST else timeout
+            peer = await self._shake_hands(peer_id, address, size, timeout, silence)
+            if peer.end_code == CODE_GIVEN_UP and not peer.private and size > routes.SMALLEST:
+                peer = await self._shake_hands(peer_id, address, routes.SMALLEST, timeout - silence, timeout)
+                if peer.proven:
+                    self._lower(address)
         if peer.proven and peer.ended is None:
             return peer
         if (live := self._live.get(peer_id)) is not None:
@@ -438,33 +449,67 @@ class QuicEndpoint(Endpoint):
                 while (live := self._live.get(peer_id)) is None:
                     await anyio.sleep(0.01)
                 return live
-        if reason == "the dial was given up":
+        if code == CODE_GIVEN_UP:
             reason = f"no answer within {self._config.handshake_timeout:g} s"
         raise Unreachable(f"cannot reach {name}: {reason}")
 
-    def _configuration(self, keylog: KeyLog, *, is_client: bool, address: tuple[Any, ...]) -> Any:
+    async def _shake_hands(
+        self, peer_id: PeerId, address: tuple[Any, ...], size: int, timeout: float, silence: float
+    ) -> QuicPeer:
+        """A dialled connection that is proven, or over: after ``timeout``, or ``silence`` without TLS."""
+        keylog = KeyLog()
+        try:
+            quic = self.engine.connection(configuration=self._configuration(keylog, is_client=True, size=size))
+            quic.connect(address, now=anyio.current_time())
+        except Exception as error:
+            self.counters["engine failures"] += 1
+            raise Unreachable(f"the QUIC engine failed: {type(error).__name__}: {error}") from error
+        peer = QuicPeer(self, quic, keylog, address, wanted=peer_id, size=size)
+        self._peers.add(peer)
+        self.route(quic.host_cid, peer)
+        self.mark(peer)
+        try:
+            with anyio.move_on_after(silence):
+                await peer.settled.wait()
+            if peer.private:
+                with anyio.move_on_after(timeout - silence):
+                    await peer.settled.wait()
+        finally:
+            if not peer.proven:
+                peer.close("the dial was given up", code=CODE_GIVEN_UP)
+        return peer
+
+    @asynccontextmanager
+    async def _place(self, address: tuple[Any, ...]) -> AsyncIterator[None]:
+        """A turn to dial ``address``; waits while enough others do."""
+        turns, users = self._places.get(address, (anyio.Semaphore(DIALS_PER_PLACE), 0))
+        self._places[address] = (turns, users + 1)
+        try:
+            async with turns:
+                await anyio.lowlevel.checkpoint_if_cancelled()  # a turn that comes with the end of our time is not used
+                yield
+        finally:
+            turns, users = self._places.pop(address)
+            if users > 1:
+                self._places[address] = (turns, users - 1)
+
+    def _configuration(self, keylog: KeyLog, *, is_client: bool, size: int) -> Any:
         return self.engine.configure(
             None if is_client else self._certificate,  # who the acceptor is, is proven inside (see handshake.py)
             self._private_key,
             is_client=is_client,
             alpn_protocols=[ALPN],
             idle_timeout=self._config.idle_timeout,
-            max_datagram_size=self._datagram_size(address),
+            max_datagram_size=size,
             max_data=FIRST_CREDIT,
             max_stream_data=FIRST_CREDIT,
             secrets_log_file=keylog,
             server_name="p2praft.invalid",
         )
 
-    def _datagram_size(self, address: tuple[Any, ...]) -> int:
-        if self._config.datagram_size is not None:
-            return self._config.datagram_size
-        host = str(address[0])
-        if host not in self._sizes:
-            if len(self._sizes) > 4096:
-                self._sizes.clear()
-            self._sizes[host] = routes.datagram_size(address, self._sock.family)
-        return self._sizes[host]
+    def _lower(self, address: tuple[Any, ...]) -> None:
+        self.counters["paths that take less"] += 1
+        self._sizes.lower(address, anyio.current_time())
 
     # --- reading
 
@@ -552,9 +597,9 @@ class QuicEndpoint(Endpoint):
         if header.packet_type != QuicPacketType.INITIAL or len(data) < routes.SMALLEST:
             self.counters["unroutable datagrams"] += 1
             return None
-        return self._accept(header, address, now)
+        return self._accept(header, address, now, len(data))
 
-    def _accept(self, header: Any, address: tuple[Any, ...], now: float) -> QuicPeer | None:
+    def _accept(self, header: Any, address: tuple[Any, ...], now: float, length: int) -> QuicPeer | None:
         original, retry_source = header.destination_cid, None
         if self._stopping:
             return None
@@ -576,16 +621,19 @@ class QuicEndpoint(Endpoint):
             self.counters[f"refused: {answer}"] += 1
             return None
         keylog = KeyLog()
+        size = self._sizes.of(address, now)
+        if self.engine.pads:
+            size = min(size, length)  # a dialler that has found the path to be narrow begins small
         try:
             quic = self.engine.connection(
-                configuration=self._configuration(keylog, is_client=False, address=address),
+                configuration=self._configuration(keylog, is_client=False, size=size),
                 original_destination_connection_id=original,
                 retry_source_connection_id=retry_source,
             )
         except Exception:  # what the engine makes of a stranger's first datagram is no reason to stop
             self.counters["engine failures"] += 1
             return None
-        peer = QuicPeer(self, quic, keylog, address, wanted=None)
+        peer = QuicPeer(self, quic, keylog, address, wanted=None, size=size)
         peer.source = source
         self._peers.add(peer)
         self._unproven.add(peer)
@@ -662,7 +710,7 @@ class QuicEndpoint(Endpoint):
         except OSError as error:
             if error.errno == errno.EMSGSIZE:
                 self.counters["datagrams too large"] += 1
-                self._sizes[str(address[0])] = routes.SMALLEST
+                self._lower(address)
                 return False
             if error.errno in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH):
                 self._note_refusals(anyio.current_time())
@@ -726,8 +774,10 @@ class QuicEndpoint(Endpoint):
                     if not peer.dialled and now - peer.created_at > PROOF_TIMEOUT:
                         self.counters["refused: no proof"] += 1
                         peer.close("no proof of identity in time", code=CODE_REFUSED)
-                elif now - peer.pinged_at >= self._config.keepalive:
-                    peer.ping()
+                else:
+                    peer.mind_path(now)
+                    if now - peer.pinged_at >= self._config.keepalive:
+                        peer.ping()
             if now >= next_look:
                 next_look = now + LOOK
                 for peer in list(self._live.values()):

@@ -38,6 +38,7 @@ class QuicEngine:
         connection: Its connection class.
         configure: Makes its configuration from the settings that both know.
         ack_delay: Seconds for which it holds an acknowledgement back; 0 if it cannot be told to hurry.
+        pads: Whether it fills a first datagram up to the configured size.
     """
 
     name: str
@@ -45,6 +46,7 @@ class QuicEngine:
     connection: Callable[..., Any]
     configure: Callable[..., Any]
     ack_delay: float
+    pads: bool
 
 
 def quic_engine(name: EngineName) -> QuicEngine:
@@ -58,14 +60,14 @@ def quic_engine(name: EngineName) -> QuicEngine:
         raise ConfigError(f"engine={chosen!r} is not allowed: choose auto, aioquic or qh3")
     if chosen == "qh3" and importlib.util.find_spec("qh3") is None:
         raise ConfigError("engine='qh3' needs the package qh3: install p2praft[fast]")
-    if chosen == "qh3":
-        logging.getLogger("quic").setLevel(logging.ERROR)  # it warns of every connection that a peer closes
+    logging.getLogger("quic").setLevel(logging.ERROR)  # both warn of what peers do wrong; our counters say that
     return QuicEngine(
         name=chosen,
         events=importlib.import_module(f"{chosen}.quic.events"),
         connection=importlib.import_module(f"{chosen}.quic.connection").QuicConnection,
         configure=_configure_qh3 if chosen == "qh3" else _configure_aioquic,
         ack_delay=0.0 if chosen == "qh3" else K_GRANULARITY,
+        pads=chosen == "aioquic",
     )
 
 

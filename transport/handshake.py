@@ -8,7 +8,7 @@ the same at both ends, different on every connection, unknown to anybody in betw
 
 so a proof cannot be replayed on another connection, reflected to its maker, or relayed by a man in the middle.
 
-The proofs travel on stream 0. The last frame there says goodbye: see :class:`Goodbye`.
+The proofs travel on stream 0. Later it carries probes of the path, and at last a goodbye: see :class:`Probe`, :class:`Goodbye`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,21 @@ class Goodbye:
     sent: int
 
 
-PROOF = Protocol(name="identity/1", messages={1: Proof, 2: Goodbye}, max_frame=2048)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Fills a datagram of the largest size; the receiver answers, so the sender learns that the path takes such ones."""
+
+    padding: Annotated[bytes, Size(0, 16_384)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeAnswer:
+    """The probe has arrived."""
+
+
+MAX_PROOF = 1024
+"""Bytes of a proof's frame at most: all that is taken before it."""
+PROOF = Protocol(name="identity/1", messages={1: Proof, 2: Goodbye, 3: Probe, 4: ProbeAnswer}, max_frame=16_500)
 
 
 class KeyLog(io.StringIO):

@@ -144,6 +144,11 @@ class Connection(ABC):
     def rtt(self) -> float | None:
         """Smoothed round-trip time in seconds (RFC 9002, section 5.3); None before the first measurement."""
 
+    @property
+    def datagram_size(self) -> int | None:
+        """Bytes of a datagram's payload at most, by the route's MTU and what the path has turned out to take; None in memory."""
+        return None
+
     @abstractmethod
     async def open(self, protocol: Protocol) -> Link:
         """Open a link.

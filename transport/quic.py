@@ -21,9 +21,10 @@ import msgpack
 from transport import handshake
 from transport.address import HostPort
 from transport.errors import LinkClosed, LinkFull, WireError
-from transport.handshake import ACCEPTOR, DIALLER, PROOF, Goodbye, KeyLog, Proof
+from transport.handshake import ACCEPTOR, DIALLER, MAX_PROOF, PROOF, Goodbye, KeyLog, Probe, ProbeAnswer, Proof
 from transport.identity import PeerId
 from transport.link import Connection, Link
+from transport.routes import SMALLEST
 from transport.wire import Protocol, unpack
 
 if TYPE_CHECKING:
@@ -45,6 +46,12 @@ MAX_STREAMS = 128
 """Streams of the peer's that may be unfinished; a peer that opens more breaks the connection."""
 MAX_EARLY = 64 * 1024
 """Bytes of links kept at the dialler until the acceptor's proof arrives; more breaks the connection."""
+PROBE_INTERVAL = 30.0
+"""Seconds between two probes of the path, if its datagrams are larger than QUIC's least."""
+PROBE_PATIENCE = 1.5
+"""Seconds, and at least eight round trips, after which a probe that stays unanswered while pings are answered is lost for good."""
+PROBE_PINGS = 2
+"""Pings that must have been answered since."""
 FRAME_GRACE = 10.0
 """Seconds that a frame, once begun, may take, however short it is; also the one that opens a link."""
 FRAME_RATE = 512
@@ -62,6 +69,7 @@ class QuicPeer(Connection):
 
     Attributes:
         quic: The engine's connection.
+        size: Bytes of its datagrams at most.
         ended: Why it is over; None while it lives.
         end_code: The application's error code that ended it, if one did.
         instance: The peer's process.
@@ -78,7 +86,6 @@ class QuicPeer(Connection):
     """
 
     peer_id: PeerId
-    binding: bytes
 
     def __init__(
         self,
@@ -88,8 +95,11 @@ class QuicPeer(Connection):
         address: tuple[Any, ...],
         *,
         wanted: PeerId | None,
+        size: int,
     ) -> None:
         self.endpoint = endpoint
+        self.size = size
+        self.binding = b""
         self.quic = quic
         self.address = address
         self.dialled = wanted is not None
@@ -118,6 +128,9 @@ class QuicPeer(Connection):
         self._received = 0
         self._first_stream = bytearray()
         self._goodbye: Goodbye | None = None
+        self._probed_at = self.created_at
+        self._probing = False
+        self._pongs = 0
         self._early: list[tuple[int, bytes, bool]] = []
         self._done = anyio.Event()
         self._rtt: float | None = None
@@ -131,6 +144,15 @@ class QuicPeer(Connection):
     @property
     def rtt(self) -> float | None:
         return self._rtt
+
+    @property
+    def datagram_size(self) -> int:
+        return self.size
+
+    @property
+    def private(self) -> bool:
+        """Whether TLS has made a private channel, so that proofs can be exchanged."""
+        return bool(self.binding)
 
     @property
     def proven(self) -> bool:
@@ -188,6 +210,25 @@ class QuicPeer(Connection):
             self._tails.add(link.stream)
         if not self.links:
             self.used_at = anyio.current_time()
+
+    def mind_path(self, now: float) -> None:
+        """Find out whether datagrams of our size arrive, at the start and now and then; if not, have smaller ones used.
+
+        Source: RFC 8899 ("Datagram PLPMTUD"), section 4.3, black hole detection. What is lost for other reasons QUIC
+        sends again, so a probe that stays away while pings come back can only be too large.
+        """
+        if not self._probing:
+            if self.size > SMALLEST and now - self._probed_at >= PROBE_INTERVAL:
+                self.probe_path(now)
+        elif self._pongs >= PROBE_PINGS and now - self._probed_at > max(PROBE_PATIENCE, 8 * (self._rtt or 0)):
+            self.endpoint.on_black_hole(self)
+        elif now - self.pinged_at > PROBE_PATIENCE / 4:
+            self.ping()
+
+    def probe_path(self, now: float) -> None:
+        """Send something that fills a datagram."""
+        self._probing, self._probed_at, self._pongs = True, now, 0
+        self.write(0, PROOF.encode(Probe(padding=bytes(self.size))))
 
     def look(self, now: float, unused_timeout: float) -> None:
         """Once a second: end links whose frames come too slowly, and the connection if nobody has used it for long."""
@@ -267,10 +308,12 @@ class QuicPeer(Connection):
         self.write(0, PROOF.encode(proof))
 
     def _on_first_stream(self, data: bytes) -> None:
+        if self.ended is not None and self.linger_until is None:
+            return
         self._first_stream += data
         while len(self._first_stream) >= 4:
             (length,) = struct.unpack_from(">I", self._first_stream)
-            if length > PROOF.max_frame:
+            if length > (PROOF.max_frame if self.proven else MAX_PROOF):
                 self._refuse("bad frame", "bad frame: not a proof of identity", CODE_PROTOCOL)
                 return
             if len(self._first_stream) < 4 + length:
@@ -282,10 +325,14 @@ class QuicPeer(Connection):
                 return
             del self._first_stream[: 4 + length]
             if isinstance(message, Proof) != (not self.proven) or self._goodbye is not None:
-                self._refuse("bad frame", "bad frame: one proof of identity, then one goodbye", CODE_PROTOCOL)
+                self._refuse("bad frame", "bad frame: one proof of identity, and at last one goodbye", CODE_PROTOCOL)
                 return
             if isinstance(message, Goodbye):
                 self._goodbye = message
+            elif isinstance(message, Probe):
+                self.write(0, PROOF.encode(ProbeAnswer()))
+            elif isinstance(message, ProbeAnswer):
+                self._probing = False
             else:
                 self._on_proof(message)
                 if not self.proven:
@@ -355,6 +402,7 @@ class QuicPeer(Connection):
     def _on_pong(self, uid: int) -> None:
         sent = self._pings.pop(uid, None)
         if sent is not None:
+            self._pongs += 1
             sample = anyio.current_time() - sent
             self._rtt = sample if self._rtt is None else 7 / 8 * self._rtt + sample / 8  # RFC 9002, section 5.3
 
