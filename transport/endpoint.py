@@ -364,6 +364,7 @@ class QuicEndpoint(Endpoint):
         for cid in list(peer.cids):
             self.unroute(cid, peer)
         peer.linger_until = None
+        peer.timer_at = float("inf")
         self._no_longer_unproven(peer)
         if peer in self._peers:
             self._peers.discard(peer)
@@ -729,6 +730,10 @@ class QuicEndpoint(Endpoint):
         if timer < peer.timer_at:
             peer.timer_at = timer
             heapq.heappush(self._timers, (timer, next(self._ticket), peer))
+            if len(self._timers) > 64 + 8 * len(self._peers):
+                # Most are entries whose place another has taken. Each would hold its peer until its time comes.
+                self._timers = [entry for entry in self._timers if entry[0] == entry[2].timer_at]
+                heapq.heapify(self._timers)
             if timer < self._flush_at:
                 self._flush_now.set()
 
