@@ -68,7 +68,7 @@ FIRST_CREDIT = 256 * 1024
 DIALS_PER_PLACE = 2
 """Dials under way to one host and port at most, the others wait: whoever invents peers and says that all live at a victim's
 address does not turn this node against the victim."""
-LARGE_FIRST = 0.4
+LARGE_FIRST = 0.6
 """Part of the time for a handshake after which TLS with large datagrams is given up for a try with the smallest."""
 STAGGER = 0.25
 """Seconds between the endpoints of one peer that are dialled (RFC 8305, section 8)."""
@@ -294,7 +294,7 @@ class QuicEndpoint(Endpoint):
         try:
             for data, address in peer.quic.datagrams_to_send(now):
                 if not self._send_raw(data, address) and peer.proven:
-                    peer.end("the path takes only smaller datagrams")  # dialled again, it gets them
+                    peer.break_off("the path takes only smaller datagrams")  # dialled again, it gets them
                 if address != peer.address:
                     self.counters["peers that moved"] += 1  # QUIC validates the new path (RFC 9000, section 9)
                     peer.address = address

@@ -208,6 +208,7 @@ async def insider(target: Endpoint, **settings: Any) -> AsyncIterator[RawPeer]:
 @asynccontextmanager
 async def node(config: QuicConfig | None = None, *, listen: HostPort = MAIN) -> AsyncIterator[QuicEndpoint]:
     """An honest node that echoes."""
+    config = config or QuicConfig(handshake_timeout=20)  # on a busy machine an attack may take its time
     async with QuicTransport(config).bind(SecretKey.generate(), listen=listen) as endpoint:
         assert isinstance(endpoint, QuicEndpoint)
         endpoint.serve(ECHO, _echo)

@@ -65,7 +65,7 @@ def inner(connection: Connection) -> quic.QuicPeer:
 @pytest.mark.parametrize("direction", ["there", "back", "both"])
 async def test_a_path_that_never_took_large_datagrams_is_dialled_with_small_ones(direction: str) -> None:
     with anyio.fail_after(PATIENCE):
-        async with bind(QuicConfig(handshake_timeout=2)) as a, bind() as b, relay(b.address) as box:
+        async with bind(QuicConfig(handshake_timeout=5)) as a, bind() as b, relay(b.address) as box:
             b.serve(ECHO, echo)
             for way in ("there", "back"):
                 if direction in (way, "both"):
@@ -85,7 +85,7 @@ async def test_a_path_that_begins_to_swallow_large_datagrams_is_found_out(
     monkeypatch.setattr(quic, "PROBE_INTERVAL", 0.3)
     monkeypatch.setattr(quic, "PROBE_PATIENCE", 0.4)
     with anyio.fail_after(PATIENCE):
-        async with bind(QuicConfig(handshake_timeout=2)) as a, bind() as b, relay(b.address) as box:
+        async with bind(QuicConfig(handshake_timeout=5)) as a, bind() as b, relay(b.address) as box:
             b.serve(ECHO, echo)
             connection = await a.connect(through(box, b.address))
             assert await carries_much(connection)
