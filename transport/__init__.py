@@ -1,7 +1,8 @@
 """Authenticated, framed, multiplexed links between two peers."""
 
 from transport.address import HostPort, PeerAddr
-from transport.endpoint import QuicConfig, QuicTransport
+from transport.config import QuicConfig
+from transport.endpoint import QuicTransport
 from transport.errors import (
     AddressError,
     BindError,

@@ -39,6 +39,7 @@ MAX_REASON = 400
 CODE_NO_ALPN = 0x100 + 120
 """CRYPTO_ERROR with TLS's no_application_protocol (RFC 9001, section 4.8; RFC 7301)."""
 CODE_CLOSED, CODE_PROTOCOL, CODE_REFUSED, CODE_DUPLICATE, CODE_WRONG_IDENTITY = 0, 1, 2, 3, 4
+CODE_GIVEN_UP, CODE_BLACK_HOLE = 5, 6
 
 MAX_LINKS = 90
 """Links that one side may have open on a connection; the next is refused where it would be opened."""

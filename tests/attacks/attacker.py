@@ -23,8 +23,9 @@ from aioquic.quic.packet import pull_quic_header
 
 from tests.transport.support import ECHO, MAIN, Say, until
 from transport import Endpoint, HostPort, PeerAddr, PeerId, QuicConfig, QuicTransport, SecretKey
-from transport.endpoint import QuicEndpoint, _certificate
+from transport.endpoint import QuicEndpoint
 from transport.handshake import ACCEPTOR, ALPN, DIALLER, PROOF, KeyLog, Proof, make_proof
+from transport.local import certificate
 from transport.quic import OPEN, control
 from transport.tasks import owned_tasks
 from transport.wire import Protocol
@@ -110,7 +111,7 @@ class RawPeer:
     def _accept(self, data: bytes, address: Address) -> None:
         header = pull_quic_header(Buffer(data=data), host_cid_length=8)
         configuration = QuicConfiguration(is_client=False, alpn_protocols=self._alpn, secrets_log_file=self._log)
-        configuration.certificate, configuration.private_key = _certificate()
+        configuration.certificate, configuration.private_key = certificate()
         self._quic = QuicConnection(
             configuration=configuration, original_destination_connection_id=header.destination_cid
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from transport import endpoint
+from transport import loop
 
 
 @pytest.fixture(autouse=True)
 def _time_for_the_attacker(monkeypatch: pytest.MonkeyPatch) -> None:
     """An attack that is not about patience must not end because the machine was busy; tests of patience set their own."""
-    monkeypatch.setattr(endpoint, "PROOF_TIMEOUT", 30)
+    monkeypatch.setattr(loop, "PROOF_TIMEOUT", 30)

@@ -16,7 +16,7 @@ from aioquic.quic.connection import QuicConnection
 
 from tests.attacks.attacker import ALPN, insider, node, raw, serves_others
 from tests.transport.support import ECHO, PATIENCE, Say, until
-from transport import DialError, HostPort, PeerAddr, QuicConfig, SecretKey, door, endpoint
+from transport import DialError, HostPort, PeerAddr, QuicConfig, SecretKey, dialler, door, loop
 from transport.door import (
     MAX_PER_SOURCE,
     MAX_UNPROVEN,
@@ -126,7 +126,7 @@ async def test_unproven_connections_from_one_address_leave_room_for_others(
     """Real handshakes, with token and all, by one who proves nothing. The bound is 64; here 16, to be there soon."""
     bound = RETRY_ABOVE_PER_SOURCE + 8
     monkeypatch.setattr(door, "MAX_UNPROVEN_PER_SOURCE", bound)
-    monkeypatch.setattr(endpoint, "PROOF_TIMEOUT", 60)
+    monkeypatch.setattr(loop, "PROOF_TIMEOUT", 60)
     with anyio.fail_after(PATIENCE):
         async with node() as b, AsyncExitStack() as stack:
             crowd = []
@@ -203,7 +203,7 @@ def test_what_counts_as_one_source(one: str, other: str, same: bool) -> None:
 
 
 async def test_a_connection_that_nobody_uses_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "LOOK", 0.1)
+    monkeypatch.setattr(loop, "LOOK", 0.1)
     with anyio.fail_after(PATIENCE):
         async with node(QuicConfig(unused_timeout=1)) as b, insider(b) as idle, insider(b) as busy:
             stream = busy.open(ECHO)
@@ -267,5 +267,5 @@ async def test_many_dials_to_one_place_take_turns() -> None:
                     tasks.start_soon(dial)
             assert not a._places
             assert drain(victim) > 0
-            assert a.counters["datagrams out"] < 10 * endpoint.DIALS_PER_PLACE
+            assert a.counters["datagrams out"] < 10 * dialler.DIALS_PER_PLACE
             assert await serves_others(a)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.attacks.attacker import ACCEPTOR, DIALLER, RawPeer, insider, lured, node, raw, serves_others
 from tests.transport.support import ECHO, PATIENCE, until
-from transport import DialError, ProofFailed, QuicConfig, SecretKey, Unreachable, WrongIdentity, endpoint
+from transport import DialError, ProofFailed, QuicConfig, SecretKey, Unreachable, WrongIdentity, loop
 from transport.handshake import PROOF
 from transport.quic import CODE_PROTOCOL, CODE_REFUSED, CODE_WRONG_IDENTITY
 
@@ -70,7 +70,7 @@ async def test_a_dialled_peer_that_proves_nothing_is_left_in_time() -> None:
 
 
 async def test_an_accepted_peer_that_proves_nothing_is_closed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "PROOF_TIMEOUT", 0.3)
+    monkeypatch.setattr(loop, "PROOF_TIMEOUT", 0.3)
     with anyio.fail_after(PATIENCE):
         async with node() as b, raw() as evil:
             evil.dial(b.address.endpoints[0])

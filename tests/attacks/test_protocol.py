@@ -16,7 +16,7 @@ from p2praft.groups import bond
 from p2praft.groups.bond import BOND
 from tests.attacks.attacker import ALPN, insider, node, raw, serves_others
 from tests.transport.support import ECHO, PATIENCE, Say, until
-from transport import DialError, PeerAddr, Protocol, VersionMismatch, endpoint, handshake, quic
+from transport import DialError, PeerAddr, Protocol, VersionMismatch, handshake, loop, quic
 from transport.handshake import PROOF
 from transport.quic import CODE_NO_ALPN, CODE_PROTOCOL, CODE_REFUSED
 
@@ -210,8 +210,8 @@ async def test_a_goodbye_that_promises_more_than_comes_ends_nothing_but_the_liar
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The timeouts as they are, but shorter."""
-    monkeypatch.setattr(endpoint, "PROOF_TIMEOUT", 0.4)
-    monkeypatch.setattr(endpoint, "LOOK", 0.1)
+    monkeypatch.setattr(loop, "PROOF_TIMEOUT", 0.4)
+    monkeypatch.setattr(loop, "LOOK", 0.1)
     monkeypatch.setattr(quic, "FRAME_GRACE", 0.4)
     monkeypatch.setattr("discovery.service.HELLO_TIMEOUT", 0.4)
     monkeypatch.setattr(bond, "HANDSHAKE_TIMEOUT", 0.4)

@@ -26,7 +26,8 @@ from transport import (
     Unreachable,
     VersionMismatch,
     WrongIdentity,
-    endpoint,
+    dialler,
+    loop,
     routes,
 )
 from transport.endpoint import QuicEndpoint
@@ -165,7 +166,8 @@ async def test_a_name_that_leads_nowhere_is_unreachable(host: str) -> None:
 async def test_a_peer_of_another_version_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     with anyio.fail_after(PATIENCE):
         async with bind() as a, bind() as b:
-            monkeypatch.setattr(endpoint, "ALPN", "p2praft/2")
+            monkeypatch.setattr(loop, "ALPN", "p2praft/2")
+            monkeypatch.setattr(dialler, "ALPN", "p2praft/2")
             with pytest.raises(VersionMismatch, match="p2praft/2"):
                 dial = a.connect(b.address)
                 original = inner(b)._configuration
@@ -306,7 +308,7 @@ async def test_links_instead_of_a_proof_are_held_and_bounded() -> None:
 
 
 async def test_an_unproven_connection_is_closed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "PROOF_TIMEOUT", 0.2)
+    monkeypatch.setattr(loop, "PROOF_TIMEOUT", 0.2)
     monkeypatch.setattr(QuicPeer, "_send_proof", lambda *args: None)
     with anyio.fail_after(PATIENCE):
         async with bind() as a, bind() as b:
