@@ -39,11 +39,11 @@ class Applier:
         self.machine = machine
         self.sessions = SessionTable()
         self.index = Index(0)
-        self._pristine = machine.encode(machine.snapshot())
+        self._pristine = b"".join(machine.chunks(machine.snapshot()))
 
     def reset(self) -> None:
         """Start from nothing: the member takes up another history."""
-        self.machine.restore(self.machine.decode(self._pristine))
+        self.machine.restore(self.machine.join((self._pristine,)))
         self.sessions = SessionTable()
         self.index = Index(0)
 

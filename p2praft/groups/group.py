@@ -21,6 +21,7 @@ from p2praft.errors import (
 )
 from p2praft.groups.events import GroupEvent
 from p2praft.groups.key import GroupId
+from p2praft.groups.machine import StateMachine
 from p2praft.groups.proposals import Call
 from p2praft.groups.waiting import Flag
 from p2praft.groups.when import When
@@ -95,6 +96,11 @@ class Group:
     def config(self) -> ConsensusConfig:
         """The settings all members share."""
         return self._worker.config
+
+    @property
+    def machine(self) -> StateMachine:
+        """This member's replica. Look at it only, and between two ``await``s; the log alone changes it."""
+        return self._worker.applier.machine
 
     @property
     def leader(self) -> PeerId | None:

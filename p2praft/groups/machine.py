@@ -68,8 +68,16 @@ class StateMachine:
         """Answer from the current state without changing it."""
         raise NotImplementedError
 
+    def due(self) -> tuple[float, Any] | None:
+        """A time, as ``ctx.time`` tells it, and a command that the leader shall propose then; None for nothing.
+
+        So that time passes in a group to which nobody talks. Override it if your machine does things at a time; it is
+        asked often, so be quick. The command may come late, twice, or with others before it.
+        """
+        return None
+
     def snapshot(self) -> Any:
-        """The whole state as a value that :meth:`restore` takes.
+        """The whole state as a value that :meth:`restore` takes, and :meth:`chunks` makes bytes of.
 
         What is applied later must not show in it: copy what can change. It is encoded later, piece by piece, while
         commands go on being applied; so take a shallow copy and be quick.

@@ -65,6 +65,7 @@ class When:
     Attributes:
         committed: The highest index known to be committed.
         log: The index of the newest entry in this member's log.
+        applied: The index of the last entry that this member's state machine has applied.
     """
 
     def __init__(self, group: Group, worker: Worker) -> None:
@@ -72,6 +73,11 @@ class When:
         self._worker = worker
         self.committed = IndexWatcher(worker, lambda: group.committed)
         self.log = IndexWatcher(worker, lambda: group.log_position.index)
+        self.applied = IndexWatcher(worker, lambda: worker.applier.index)
+
+    def watcher(self, read: Callable[[], int]) -> IndexWatcher:
+        """Waits on a number of the application's, which ``read`` takes from the state machine's state."""
+        return IndexWatcher(self._worker, read)
 
     async def online(self) -> None:
         """Wait until commands can be expected to succeed: a leader is known, reachable, and has committed."""

@@ -27,6 +27,7 @@ from p2praft.groups.machine import StateMachine
 from p2praft.groups.proposals import RETRY_DELAY, Call, Proposals
 from p2praft.groups.queries import Queries
 from p2praft.groups.snapshots import Making, Snapshots
+from p2praft.groups.ticker import Ticker
 from p2praft.groups.waiting import Deadlines, Flag
 from p2praft.raft.effects import Accepted, ChunkWrite, Effects, Outgoing, SendChunk, StoreChunk, Write
 from p2praft.raft.engine import Engine
@@ -84,6 +85,7 @@ class Worker:
         self.proposals = Proposals(nonce=rng.randbytes(16), forward_timeout=config.forward_timeout)
         self.queries = Queries(forward_timeout=config.forward_timeout)
         self.deadlines = Deadlines()
+        self.ticker = Ticker(machine)
         self.events: Feed[GroupEvent] = Feed()
         self.failure: P2PRaftError | None = None
         self.snapshots = Snapshots(
@@ -161,7 +163,8 @@ class Worker:
 
     @property
     def _deadline(self) -> float:
-        return min(self.engine.deadline, self.proposals.resend_at, self.queries.resend_at, self.deadlines.next)
+        resend_at = min(self.proposals.resend_at, self.queries.resend_at)
+        return min(self.engine.deadline, resend_at, self.deadlines.next, self.ticker.next)
 
     async def _restore(self) -> None:
         """Begin where the newest snapshot in the storage ends."""
@@ -172,6 +175,7 @@ class Worker:
             sessions, state = await self.snapshots.restore(snapshot, pending=False)
             self.applier.restore(snapshot.base.last.index, sessions, state)
             self._restored = True
+            self._notify()
         except P2PRaftError as error:
             self._fail(error)
 
@@ -187,6 +191,7 @@ class Worker:
             self._propose(now)
             self._perform(self.engine.take_effects(), now)
             self.deadlines.on_time(now)
+            self._tick(now)
         except P2PRaftError as error:
             self._fail(error)
         except Exception as error:  # a bug of ours, or of the state machine's: the node's other groups go on
@@ -217,6 +222,14 @@ class Worker:
             for bond in self.bonds.values():
                 bond.link.flush()
         else:
+            self.wake()
+
+    def _tick(self, now: float) -> None:
+        """Behind what was applied in this turn: it may have changed what is due."""
+        ctx = self.engine.ctx
+        command = self.ticker.on_time(now, leads=self.engine.is_leader, epoch=ctx.epoch, log_time=ctx.log.last_time)
+        if command is not None and self.proposals.has_room:  # if it is full, time passes anyway
+            self.ticker.call = self.proposals.add((command,))
             self.wake()
 
     def _propose(self, now: float) -> None:
