@@ -1,10 +1,15 @@
-"""How a command speaks to a running node: one JSON request and one JSON reply a connection, over a Unix socket."""
+"""How a command speaks to a running node, over a Unix socket: a connection carries one JSON request, a line, and its reply.
+
+A reply is a line ``{"result": …}`` or ``{"error": KIND, "message": …}``. To a request for a stream it is any number of lines
+``{"item": …}``, and at last ``{"end": true}`` or an error; the client ends it sooner by closing the connection.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +17,11 @@ import anyio
 from anyio.abc import ByteReceiveStream, SocketStream, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from p2praft.cli.map_operations import map_delete, map_get, map_list, map_set, map_watch
 from p2praft.cli.output import CommandError
 from p2praft.cli.runtime import find_node
 from p2praft.cli.views import group_view, peer_view, status_view
-from p2praft.collections import Map
+from p2praft.collections import Map, MapReader
 from p2praft.errors import P2PRaftError
 from p2praft.groups.group import Consistency, Group
 from p2praft.network import Network
@@ -31,6 +37,8 @@ PATIENCE = 30.0
 """Seconds that a client waits for a reply, beyond the timeout that its request names."""
 CLIENTS = 64
 """Requests that are served at once; more wait."""
+STREAMS = 256
+"""Streams that are served at once; more are refused."""
 
 Request = dict[str, Any]
 
@@ -41,6 +49,9 @@ class ControlServer:
     Args:
         network: The node.
         started: When it started, on anyio's clock.
+
+    Attributes:
+        streaming: Streams that are served now.
     """
 
     def __init__(self, network: Network, started: float) -> None:
@@ -57,6 +68,8 @@ class ControlServer:
             "recover": self._recover,
             "explain": self._explain,
         }
+        self._streams: dict[str, Callable[[Request], AsyncGenerator[Any, None]]] = {"watch": self._watch}
+        self.streaming = 0
 
     async def serve(self, path: Path, *, task_status: TaskStatus[None]) -> None:
         """Answer until cancelled."""
@@ -70,23 +83,54 @@ class ControlServer:
             path.unlink(missing_ok=True)
 
     async def _client(self, stream: SocketStream) -> None:
-        async with stream, self._room:
+        async with stream:
             try:
-                with anyio.fail_after(IDLE):
-                    request = await _read_line(stream)
-                reply = _line(await self._answer(request))
-                if len(reply) > MAX_LINE:
-                    text = f"the answer is larger than {MAX_LINE} bytes; ask for less, such as a longer prefix"
-                    reply = _line({"error": "TooLarge", "message": text})
-                with anyio.fail_after(IDLE):
-                    await stream.send(reply)
+                async with self._room:
+                    with anyio.fail_after(IDLE):
+                        request = await _read_line(stream)
+                    if not isinstance(request, dict) or request.get("op") not in self._streams:
+                        reply = _line(await self._answer(request))
+                        if len(reply) > MAX_LINE:
+                            text = f"the answer is larger than {MAX_LINE} bytes; ask for less, such as a longer prefix"
+                            reply = _line({"error": "TooLarge", "message": text})
+                        with anyio.fail_after(IDLE):
+                            await stream.send(reply)
+                        return
+                await self._stream(stream, request)
             except Exception as error:  # whatever a client does, or a bug here: the node goes on
                 logger.debug("a control request failed: %r", error)
 
-    async def _answer(self, request: Any) -> Any:
+    async def _stream(self, stream: SocketStream, request: Request) -> None:
+        """Serve a stream until it ends or the client closes; a client that takes nothing only holds up itself."""
+        if self.streaming >= STREAMS:
+            await stream.send(_line({"error": "TooMany", "message": f"the node serves {STREAMS} streams already"}))
+            return
+        self.streaming += 1
         try:
-            operation = self._operations[request["op"]]
-            return {"result": await operation(request)}
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_until_closed, stream, tasks.cancel_scope)
+                last = await self._answer_from(self._send_items, stream, request)
+                await stream.send(_line(last if "error" in last else {"end": True}))
+                tasks.cancel_scope.cancel()
+        finally:
+            self.streaming -= 1
+
+    async def _send_items(self, stream: SocketStream, request: Request) -> None:
+        async with aclosing(self._streams[request["op"]](request)) as items:
+            async for item in items:
+                await stream.send(_line({"item": item}))
+
+    async def _answer(self, request: Any) -> Any:
+        async def operate() -> Any:
+            return await self._operations[request["op"]](request)
+
+        return await self._answer_from(operate)
+
+    async def _answer_from(self, operation: Callable[..., Awaitable[Any]], *arguments: Any) -> dict[str, Any]:
+        try:
+            return {"result": await operation(*arguments)}
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            raise  # the client has gone
         except (P2PRaftError, TransportError, CommandError) as error:
             kind = error.kind if isinstance(error, CommandError) else type(error).__name__
             return {"error": kind, "message": str(error)}
@@ -132,28 +176,31 @@ class ControlServer:
         return {"text": self._network.peers.explain(PeerId.parse(request["peer"]))}
 
     async def _map(self, request: Request) -> Any:
-        replicated = Map(self._group(request["group"]))
+        replicated: Map[Any] = Map(self._group(request["group"]))
         consistency = Consistency.WEAK if request.get("weak") else Consistency.STRONG
         match request["action"]:
             case "get":
-                entry = await replicated.get(request["key"], consistency)
-                if entry is None:
-                    raise CommandError("NoSuchKey", f"there is no key {request['key']!r} in map {request['group']!r}")
-                return {"key": request["key"], "value": entry.value, "version": entry.version}
+                return await map_get(replicated, request["key"], consistency)
             case "set":
-                version = await replicated.set(
-                    request["key"], request["value"], expected=request.get("expected"), timeout=request["timeout"]
+                return await map_set(
+                    replicated,
+                    request["key"],
+                    request["value"],
+                    expected=request.get("expected"),
+                    ttl=request.get("ttl"),
+                    timeout=request["timeout"],
                 )
-                return {"key": request["key"], "version": version}
             case "delete":
-                deleted = await replicated.delete(request["key"], timeout=request["timeout"])
-                if deleted is None:
-                    raise CommandError("NoSuchKey", f"there is no key {request['key']!r} in map {request['group']!r}")
-                return {"key": request["key"], "version": deleted}
+                return await map_delete(
+                    replicated, request["key"], expected=request.get("expected"), timeout=request["timeout"]
+                )
             case "list":
-                entries = await replicated.items(request.get("prefix", ""), consistency)
-                return [{"key": key, "value": entry.value, "version": entry.version} for key, entry in entries.items()]
+                return await map_list(replicated, request.get("prefix", ""), consistency)
         raise KeyError(request["action"])
+
+    def _watch(self, request: Request) -> AsyncGenerator[Any, None]:
+        replicated: MapReader[Any] = MapReader(self._group(request["group"]))
+        return map_watch(replicated, request.get("prefix", ""), request.get("since"))
 
     def _group(self, name: str) -> Group:
         groups = list(self._network.groups.values())
@@ -192,6 +239,33 @@ async def ask_at(path: Path, request: Request) -> Any:
     if "error" in reply:
         raise CommandError(reply["error"], reply["message"])
     return reply["result"]
+
+
+async def ask_stream(path: Path, request: Request) -> AsyncGenerator[Any, None]:
+    """Ask the node at a control socket for a stream; close the iterator (``aclosing``) to end it.
+
+    Raises:
+        CommandError: It refused, or stopped before the stream's end.
+    """
+    try:
+        async with await anyio.connect_unix(path) as stream:
+            await stream.send(_line(request))
+            lines = BufferedByteReceiveStream(stream)
+            while "end" not in (reply := json.loads(await lines.receive_until(b"\n", MAX_LINE))):
+                if "error" in reply:
+                    raise CommandError(reply["error"], reply["message"])
+                yield reply["item"]
+    except (OSError, anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
+        raise CommandError("NoNode", "the node stopped") from None
+
+
+async def _until_closed(stream: SocketStream, scope: anyio.CancelScope) -> None:
+    """End a stream when its client has closed; whatever else the client says is ignored."""
+    try:
+        while True:
+            await stream.receive()
+    except (anyio.EndOfStream, anyio.BrokenResourceError):
+        scope.cancel()
 
 
 async def _read_line(stream: ByteReceiveStream) -> Any:

@@ -84,7 +84,9 @@ def test_groups(p2praft: Run, fake: FakeNode) -> None:
         (["get", "g", "k", "--weak"], {"action": "get", "key": "k", "weak": True}),
         (["set", "g", "k", "v"], {"action": "set", "key": "k", "value": "v", "expected": None, "timeout": 10.0}),
         (["set", "g", "k", "v", "--expected", "0", "--timeout", "2"], {"expected": 0, "timeout": 2.0}),
-        (["delete", "g", "k"], {"action": "delete", "key": "k", "timeout": 10.0}),
+        (["set", "g", "k", "v", "--expect-version", "3", "--ttl", "1.5"], {"expected": 3, "ttl": 1.5}),
+        (["delete", "g", "k"], {"action": "delete", "key": "k", "expected": None, "timeout": 10.0}),
+        (["delete", "g", "k", "--expect-version", "3"], {"action": "delete", "expected": 3}),
         (["list", "g"], {"action": "list", "prefix": "", "weak": False}),
         (["list", "g", "p", "--weak"], {"action": "list", "prefix": "p", "weak": True}),
     ],
@@ -136,6 +138,29 @@ def test_what_map_list_shows(p2praft: Run, fake: FakeNode) -> None:
     assert lines(p2praft("map", "list", "g", "--json")) == entries
 
 
+WATCHED: list[dict[str, Any]] = [
+    {"event": "current", "version": 7},
+    {"event": "set", "key": "[k]", "value": {"a": 1}, "version": 8},
+    {"event": "expire", "key": "[k]", "version": 9},
+]
+
+
+def test_what_map_watch_shows(p2praft: Run, fake: FakeNode) -> None:
+    fake.reply = b"".join(json.dumps({"item": item}).encode() + b"\n" for item in WATCHED)
+    result = p2praft("map", "watch", "g", "[", "--since", "7")
+    assert fake.requests == [{"op": "watch", "group": "g", "prefix": "[", "since": 7}]
+    assert [row.split() for row in result.stdout.splitlines()] == [
+        ["7", "current"],
+        ["8", "set", "[k]", "=", '{"a":', "1}"],
+        ["9", "expire", "[k]"],
+    ]
+    assert (result.exit_code, result.stderr) == (1, "error: the node stopped\n")
+    assert lines(p2praft("map", "watch", "g", "--json"))[:3] == WATCHED
+    fake.reply = b'{"end": true}\n'
+    result = p2praft("map", "watch", "g")
+    assert (result.exit_code, result.stderr) == (1, "error: group 'g' was closed on the node\n")
+
+
 def test_transfer_and_leave(p2praft: Run, fake: FakeNode) -> None:
     fake.reply = {"result": {"leader": PEER}}
     assert p2praft("transfer", "g").stdout == f"{PEER} leads now\n"
@@ -178,7 +203,7 @@ def test_every_command_takes_json_and_has_help() -> None:
     assert set(command.commands) >= {"demo", "groups", "id", "map", "peers", "status", "transfer", "up"}
     mapped = command.commands["map"]
     assert isinstance(mapped, click.Group)
-    assert set(mapped.commands) >= {"get", "set", "delete", "list"}
+    assert set(mapped.commands) >= {"get", "set", "delete", "list", "watch"}
 
 
 def test_identity_files(p2praft: Run, tmp_path: Path) -> None:

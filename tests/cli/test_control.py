@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import pytest
 
 from p2praft import ConsensusConfig, Group, GroupKey, Network
 from p2praft.cli import control
-from p2praft.cli.control import ControlServer, ask_at
+from p2praft.cli.control import ControlServer, ask_at, ask_stream
 from p2praft.cli.output import CommandError
-from p2praft.collections import MapMachine
+from p2praft.collections import MapMachine, history
+from tests.collections.support import soon
 from transport import MemoryNetwork
 from transport.tasks import owned_tasks
 
@@ -27,7 +28,8 @@ ALONE = ConsensusConfig(bootstrap_delay=0)  # nobody to wait for
 class Node:
     """A node with a group of its own, and its control socket."""
 
-    def __init__(self, path: Path, network: Network, group: Group) -> None:
+    def __init__(self, path: Path, network: Network, group: Group, server: ControlServer) -> None:
+        self.server = server
         self.path = path
         self.network = network
         self.group = group
@@ -37,6 +39,9 @@ class Node:
 
     async def map(self, action: str, **more: Any) -> Any:
         return await self.ask(op="map", action=action, group="line", timeout=5, **more)
+
+    def watch(self, **more: Any) -> AbstractAsyncContextManager[AsyncGenerator[Any, None]]:
+        return aclosing(ask_stream(self.path, {"op": "watch", "group": "line", **more}))
 
     async def raw(self, data: bytes) -> bytes:
         """What the node answers to some bytes."""
@@ -60,9 +65,10 @@ async def running(path: Path) -> AsyncIterator[Node]:
             network.group("line", secret=KEY, machine=MapMachine(), consensus=ALONE) as group,
             owned_tasks() as tasks,
         ):
-            await tasks.start(ControlServer(network, anyio.current_time()).serve, path)
+            server = ControlServer(network, anyio.current_time())
+            await tasks.start(server.serve, path)
             await group.when.online()
-            yield Node(path, network, group)
+            yield Node(path, network, group, server)
 
 
 @pytest.fixture
@@ -91,6 +97,79 @@ async def test_the_map(node: Node) -> None:
     assert await node.map("list") == await node.map("list", prefix="a", weak=True) == [entry]
     assert await node.map("list", prefix="b") == []
     assert await node.map("delete", key="a") == {"key": "a", "version": 2}
+
+
+async def test_a_condition_and_a_time_to_live(node: Node) -> None:
+    await node.map("set", key="a", value=1, expected=0, ttl=3600)
+    entry = await node.map("get", key="a")
+    assert entry.pop("expires") > 1e9
+    assert entry == {"key": "a", "value": 1, "version": 1}
+    with pytest.raises(CommandError, match="at version 1, not 2"):
+        await node.map("delete", key="a", expected=2)
+    with pytest.raises(CommandError, match="ttl=-1 is not allowed"):
+        await node.map("set", key="a", value=1, ttl=-1)
+
+
+async def test_a_watch_says_from_where_it_begins_and_then_what_changes(node: Node) -> None:
+    await node.map("set", key="b/0", value=0)
+    async with node.watch(prefix="a/") as events:
+        assert await anext(events) == {"event": "current", "version": 1}
+        await node.map("set", key="a/1", value=[1])
+        await node.map("set", key="b/1", value=1)
+        await node.map("delete", key="a/1")
+        assert await anext(events) == {"event": "set", "key": "a/1", "value": [1], "version": 2}
+        assert await anext(events) == {"event": "delete", "key": "a/1", "version": 4}
+    async with node.watch(since=2) as events:
+        assert [(await anext(events))["version"] for _ in range(2)] == [3, 4]
+
+
+async def test_a_watch_from_what_is_no_longer_held_begins_anew(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "MAX_CHANGES", 2)
+    for at in range(4):
+        await node.map("set", key=f"k{at % 2}", value=at)
+    async with node.watch(since=1) as events:
+        assert [await anext(events) for _ in range(4)] == [
+            {"event": "reset", "version": 4},
+            {"event": "entry", "key": "k0", "value": 2, "version": 3},
+            {"event": "entry", "key": "k1", "value": 3, "version": 4},
+            {"event": "current", "version": 4},
+        ]
+
+
+async def test_a_watch_ends_when_its_client_goes_and_when_its_group_closes(runtime: Path) -> None:
+    async with running(runtime / "node.sock") as node:
+        async with node.watch() as events:
+            await anext(events)
+            assert node.server.streaming == 1
+        await soon(lambda: node.server.streaming == 0)
+        async with node.watch() as events:
+            await anext(events)
+            node.group._worker.close()
+            assert [event async for event in events] == []
+
+
+async def test_streams_are_bounded(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "STREAMS", 1)
+    async with node.watch() as first, node.watch() as second:
+        await anext(first)
+        with pytest.raises(CommandError, match="serves 1 streams already") as error:
+            await anext(second)
+        assert error.value.kind == "TooMany"
+
+
+async def test_watches_do_not_take_the_place_of_requests(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(control.CLIENTS + 1):
+            await anext(await stack.enter_async_context(node.watch()))
+        assert (await node.ask(op="status"))["peers"] == 0
+
+
+@pytest.mark.parametrize(("more", "kind"), [({"group": "lime"}, "NoGroup"), ({"since": -1}, "StructureError")])
+async def test_watches_that_are_refused(node: Node, more: dict[str, Any], kind: str) -> None:
+    async with node.watch(**more) as events:
+        with pytest.raises(CommandError) as error:
+            await anext(events)
+    assert error.value.kind == kind
 
 
 @pytest.mark.parametrize(
