@@ -85,8 +85,8 @@ async def map_watch(
                 yield {"event": "entry", **entry_view(key, entry)}
             yield {"event": "current", "version": event.version}
         elif event.kind == "set":
-            entry: MapEntry[Any] = MapEntry(value=event.value, version=event.version, expires=event.expires)
-            yield {"event": "set", **entry_view(event.key, entry)}
+            stored: MapEntry[Any] = MapEntry(value=event.value, version=event.version, expires=event.expires)
+            yield {"event": "set", **entry_view(event.key, stored)}
         else:
             yield {"event": event.kind, "key": event.key, "version": event.version}
 

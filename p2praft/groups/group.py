@@ -132,6 +132,11 @@ class Group:
         return self._worker.engine.commit
 
     @property
+    def applied(self) -> int:
+        """Index of the last entry that this member's state machine has applied."""
+        return self._worker.applier.index
+
+    @property
     def log_position(self) -> Cursor:
         """Where this member's log ends."""
         return self._worker.engine.last
