@@ -33,6 +33,7 @@ class OneMember:
         time: The log's; a test moves it.
         asked: The consistency of each query.
         failing: Raised by strong queries, one after the other.
+        on_strong: Happens before a strong query is answered: a member that is behind catches up.
     """
 
     def __init__(self, machine: StateMachine) -> None:
@@ -42,6 +43,7 @@ class OneMember:
         self.time = 1000.0
         self.asked: list[Consistency] = []
         self.failing: list[Exception] = []
+        self.on_strong: Callable[[], None] = lambda: None
         self.closed = False
         self._changed = anyio.Event()
         worker = cast(Worker, self)
@@ -66,8 +68,10 @@ class OneMember:
 
     async def query(self, query: Any, consistency: Consistency = Consistency.STRONG) -> QueryResult:
         self.asked.append(consistency)
-        if consistency == Consistency.STRONG and self.failing:
-            raise self.failing.pop(0)
+        if consistency == Consistency.STRONG:
+            if self.failing:
+                raise self.failing.pop(0)
+            self.on_strong()
         return QueryResult(travel(self.machine, self.machine.query(query)), self.index)
 
     def replace(self, machine: StateMachine, index: int = 0) -> None:
