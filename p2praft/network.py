@@ -96,10 +96,12 @@ class Network:
         self._discovery: Discovery | None = None
         self._tasks: TaskGroup | None = None
         self._parts = AsyncExitStack()
+        self._pid = os.getpid()
 
     # --- life
 
     async def __aenter__(self) -> Self:
+        self._pid = os.getpid()
         if self._data_dir is not None:
             self._directory = DataDirectory(self._data_dir)
         try:
@@ -131,6 +133,8 @@ class Network:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if os.getpid() != self._pid:
+            return  # a fork: socket, locks and peers are the other process's, which goes on with them
         endpoint = self._live()
         try:
             # Shielded but bounded: a cancelled owner still says goodbye, and nothing can hold it up for long.
@@ -296,6 +300,11 @@ class Network:
             self._directory = None
 
     def _live(self) -> Endpoint:
+        if os.getpid() != self._pid:
+            raise GroupClosed(
+                f"network {self.name!r} was entered by process {self._pid}, and this is a fork of it: enter a Network of "
+                "this process's own, or use multiprocessing's start method 'spawn'"
+            )
         if self._endpoint is None:
             raise GroupClosed(f"network {self.name!r} is not entered; use it as `async with Network(…) as net:`")
         return self._endpoint

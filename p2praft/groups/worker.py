@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import time
 from collections import deque
@@ -111,6 +112,7 @@ class Worker:
         self._wakes_at = float("-inf")
         self._restored = self.engine.ctx.snapshot is None
         self._done = anyio.Event()
+        self._pid = os.getpid()
 
     # --- life
 
@@ -424,8 +426,7 @@ class Worker:
 
     def submit(self, commands: tuple[bytes, ...]) -> Call:
         """Queue commands; the call is settled by the log."""
-        if self._closing:
-            raise self.failure or GroupClosed(f"group {self.name!r} is closed on this node")
+        self._check_open()
         alone = self.proposals.idle  # then there is nothing to gain by waiting for others to share an entry with
         call = self.proposals.add(commands)
         self._turn_soon(now=alone)
@@ -433,8 +434,7 @@ class Worker:
 
     async def read_index(self, timeout: float) -> bool:
         """Wait until the local state may serve a read that began now, linearizably; False if it took too long."""
-        if self._closing:
-            raise self.failure or GroupClosed(f"group {self.name!r} is closed on this node")
+        self._check_open()
         alone = self.queries.idle
         read = self.queries.add()
         self._turn_soon(now=alone)
@@ -508,6 +508,15 @@ class Worker:
         return self._closing
 
     # --- inner workings
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise self.failure or GroupClosed(f"group {self.name!r} is closed on this node")
+        if os.getpid() != self._pid:
+            raise GroupClosed(
+                f"group {self.name!r} was entered by process {self._pid}, and this is a fork of it: enter a Network of this "
+                "process's own, or use multiprocessing's start method 'spawn'"
+            )
 
     def _post(self, action: Callable[[float], None]) -> None:
         self._inbox.append(action)
