@@ -14,7 +14,14 @@ LAYERS = ("transport", "discovery", "p2praft")
 FLOORS = (
     ("p2praft.errors", "p2praft.config"),
     ("p2praft.raft", "p2praft.storage"),
-    ("p2praft.groups", "p2praft.network", "p2praft.collections", "p2praft.streams", "p2praft.testing"),
+    (
+        "p2praft.groups",
+        "p2praft.network",
+        "p2praft.collections",
+        "p2praft.streams",
+        "p2praft.testing",
+        "p2praft.blocking",
+    ),
     ("p2praft.cli", "p2praft.http"),
 )
 """Inside ``p2praft``, lowest first; rooms on one floor may import each other."""
@@ -22,6 +29,7 @@ PURE = (
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "p2praft" / "raft").glob("*.py")),
     *(f"discovery/{name}.py" for name in ("entry", "catalog", "messages", "gossip")),
     *(f"transport/{name}.py" for name in ("wire", "handshake")),
+    *(f"p2praft/collections/{name}.py" for name in ("sorted", "history", "map_machine")),
 )
 IMPURE_MODULES = {
     *("anyio", "asyncio", "trio", "sniffio", "socket", "ssl", "select", "selectors", "threading", "multiprocessing"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from p2praft import ConsensusConfig, Group, GroupKey, Network
 from p2praft.cli import control
@@ -170,6 +173,23 @@ async def test_watches_that_are_refused(node: Node, more: dict[str, Any], kind: 
         with pytest.raises(CommandError) as error:
             await anext(events)
     assert error.value.kind == kind
+
+
+async def test_map_watch_streams_until_it_is_interrupted(runtime: Path) -> None:
+    async with running(runtime / "node.sock") as node:
+        command = [sys.executable, "-m", "p2praft", "map", "watch", "line", "a/", "--json"]
+        async with await anyio.open_process(command, stderr=None) as process:
+            assert process.stdout is not None
+            lines = BufferedByteReceiveStream(process.stdout)
+
+            async def line() -> Any:
+                return json.loads(await lines.receive_until(b"\n", 1000))
+
+            assert await line() == {"event": "current", "version": 0}
+            await node.map("set", key="a/1", value="x")
+            assert await line() == {"event": "set", "key": "a/1", "value": "x", "version": 1}
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 0
 
 
 @pytest.mark.parametrize(
