@@ -24,17 +24,18 @@ runs on any event loop in real time.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from p2praft.config import ConsensusConfig, LeadershipPreference
-from p2praft.errors import ConfigError
+from p2praft.errors import ConfigError, GroupClosed
 from p2praft.groups.group import Group
 from p2praft.groups.key import GroupKey
 from p2praft.groups.machine import StateMachine
@@ -224,15 +225,20 @@ class Cluster(Generic[M]):
     async def wait_leader(
         self, *, other_than: ClusterMember[M] | None = None, timeout: float = PATIENCE
     ) -> ClusterMember[M]:
-        """Wait until a member leads, one that is not ``other_than``, and can take commands; which."""
+        """Wait until a member leads, one that is not ``other_than``, and a majority confirms it; which.
 
-        def found() -> ClusterMember[M] | None:
-            leads = [member for member in self.alive if member.group.is_leader and member is not other_than]
-            leader = max(leads, key=lambda member: member.group.term, default=None)
-            return leader if leader is not None and leader.group.online else None
-
-        await self.wait_until(lambda: found() is not None, "a leader", timeout=timeout)
-        return cast("ClusterMember[M]", found())
+        It has then applied all that was acknowledged before.
+        """
+        with anyio.move_on_after(timeout):
+            while True:
+                leads = [member for member in self.alive if member.group.is_leader and member is not other_than]
+                for member in sorted(leads, key=lambda member: -member.group.term):
+                    with contextlib.suppress(GroupClosed):
+                        if await member.group._worker.read_index(0.2) and member.group.is_leader:
+                            return member
+                self._check_failures()
+                await anyio.sleep(0.01)
+        raise TimeoutError(f"waited {timeout:g} s for a leader; {self._standing()}")
 
     async def wait_online(self, timeout: float = PATIENCE) -> None:
         """Wait until every member that runs can work."""
@@ -257,9 +263,7 @@ class Cluster(Generic[M]):
         """
         with anyio.move_on_after(timeout):
             while not holds():
-                for member in self.alive:
-                    if member.group.failure is not None:
-                        raise member.group.failure
+                self._check_failures()
                 await anyio.sleep(0.01)
             return
         raise TimeoutError(f"waited {timeout:g} s for {what}; {self._standing()}")
@@ -301,6 +305,11 @@ class Cluster(Generic[M]):
                         await member._stop.wait()
         finally:
             stopped.set()
+
+    def _check_failures(self) -> None:
+        for member in self.alive:
+            if member.group.failure is not None:
+                raise member.group.failure
 
     def _check_alive(self, member: ClusterMember[M]) -> None:
         if not member.alive:

