@@ -16,8 +16,9 @@ from anyio.abc import TaskGroup
 
 from discovery.config import DiscoveryConfig
 from discovery.entry import NetworkId
-from discovery.gossip import OTHER_NETWORK, VIEW_FULL, Dial, Emit, Gossip, Send, Unlink
-from discovery.messages import DISCOVERY, Hello, Message
+from discovery.effects import LEAVING, ORDERLY, OTHER_NETWORK, VIEW_FULL, Dial, Emit, Send, Unlink
+from discovery.gossip import Gossip
+from discovery.messages import DISCOVERY, Hello, Message, Referral
 from discovery.peers import Peers
 from discovery.state import KnownPeers
 from transport import (
@@ -36,14 +37,11 @@ from transport.tasks import owned_tasks
 
 logger = logging.getLogger("discovery")
 
-TICK = 0.1
 HELLO_TIMEOUT = 5.0
 """Seconds that a neighbour has to say hello."""
 FAREWELL = 0.05
 """Seconds that a departure has to get out."""
 DUPLICATE = "duplicate discovery link"
-LEAVING = "the node leaves"
-ORDERLY = frozenset({VIEW_FULL, OTHER_NETWORK, DUPLICATE, LEAVING})
 
 
 class Discovery:
@@ -88,6 +86,7 @@ class Discovery:
             now=anyio.current_time(),
             incarnation=self._known.incarnation + 1,
         )
+        self._gossip.counters = endpoint.counters
         self._name = network
         self._links: dict[PeerId, Link] = {}
         self._strangers: set[PeerId] = set()
@@ -152,18 +151,16 @@ class Discovery:
     # --- the engine's turn
 
     async def _run(self) -> None:
-        next_tick = anyio.current_time()
-        next_save = next_tick + 5
+        next_save = anyio.current_time() + 5
         while True:
-            with anyio.move_on_at(next_tick):
+            with anyio.move_on_at(min(self._gossip.due, next_save)):
                 await self._woken.wait()
             self._woken = anyio.Event()
             now = anyio.current_time()
-            while self._inbox:
+            while self._inbox:  # before the tick: whoever was stopped must not judge by what waits here
                 self._inbox.popleft()(now)
-            if now >= next_tick:
+            if now >= self._gossip.due:
                 self._gossip.tick(now)
-                next_tick = now + TICK
             self._perform()
             if now >= next_save:
                 self._save()
@@ -205,22 +202,32 @@ class Discovery:
             connection = await self._endpoint.connect(address)
             link = await connection.open(DISCOVERY)
             await link.send(self._gossip.hello())
-            await self._converse(link)
+            answer = await self._first_word(link)
+            if isinstance(answer, Referral):
+                link.close(VIEW_FULL)
+                self._note(peer, "has no room for a neighbour, and named others")
+                self._post(lambda now: self._gossip.referred(peer, answer, now))
+            else:
+                await self._converse(link, answer)
         except TransportError as error:
             self._note(peer, f"could not be linked: {error}")
             unreachable = isinstance(error, Unreachable | WrongIdentity)  # nobody is there, or somebody else
             self._post(lambda now: self._gossip.dial_failed(peer, now, unreachable=unreachable))
 
     async def _accept(self, link: Link) -> None:
-        link.send_nowait(self._gossip.hello())
-        await self._converse(link)
+        await self._converse(link, await self._first_word(link))
 
-    async def _converse(self, link: Link) -> None:
-        """Take a neighbour's hello and whatever it says until the link ends."""
-        hello: Message | None = None
+    async def _first_word(self, link: Link) -> Message | None:
+        """What the other side says first; None if it says nothing in time."""
         with anyio.move_on_after(HELLO_TIMEOUT):
-            hello = await link.receive()
+            word: Message = await link.receive()
+            return word
+        return None
+
+    async def _converse(self, link: Link, hello: Message | None) -> None:
+        """Take a neighbour's hello, answer it if the neighbour dialled, and hear it until the link ends."""
         if not isinstance(hello, Hello) or not hello.entry.holds():
+            self._endpoint.counters["discovery: no hello"] += 1
             link.close("a discovery link opens with the peer's own signed entry, in time")
         elif self._adopt(link, hello):
             await self._listen(link, link.peer_id)
@@ -236,9 +243,13 @@ class Discovery:
                 link.close(DUPLICATE)
                 return False
             standing.close(DUPLICATE)
-        problem = self._gossip.link_up(peer, hello.entry, anyio.current_time())
+        answer = self._gossip.hello()
+        problem = self._gossip.link_up(peer, hello.entry, anyio.current_time(), lonely=hello.lonely)
         if problem is not None:
-            self._note(peer, f"is not wanted as a neighbour: {problem}")
+            if problem != VIEW_FULL:
+                self._note(peer, f"is not wanted as a neighbour: {problem}")
+            elif not link.dialled:
+                link.send_nowait(self._gossip.referral(peer))
             if problem == OTHER_NETWORK and len(self._strangers) < 1024 and peer not in self._strangers:
                 self._strangers.add(peer)  # once is enough to act on
                 logger.warning(
@@ -248,6 +259,8 @@ class Discovery:
             self._woken.set()
             return False
         self._links[peer] = link
+        if not link.dialled:
+            self._send(peer, answer)
         self._note(peer, "was linked")
         self.peers.wake()
         self._perform()  # now: a wish to end the link must not hit the one after it
@@ -285,6 +298,10 @@ class Discovery:
         notes.append((text, times))
 
     def _rtt(self, peer: PeerId) -> float | None:
+        """As the gossip measured it, now or when it was a neighbour; else as the transport does."""
+        measured = self._gossip.view.round_trips.get(peer)
+        if measured is not None and measured.srtt is not None:
+            return measured.srtt
         connection = self._endpoint.connections.get(peer)
         return connection.rtt if connection else None
 

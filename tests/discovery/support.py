@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from discovery import DiscoveryConfig, Entry, NetworkId, SignedEntry, Version
-from discovery.gossip import Effect, Gossip, Send
+from discovery.effects import Effect, Send
+from discovery.gossip import Gossip
 from discovery.messages import Message
 from transport import HostPort, PeerAddr, PeerId, SecretKey
 
@@ -23,6 +24,7 @@ def key(number: int) -> SecretKey:
     return SecretKey(Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"node {number}".encode()).digest()))
 
 
+@cache
 def peer(number: int) -> PeerId:
     """The id of node ``number``."""
     return key(number).peer_id
@@ -68,6 +70,7 @@ def engine(
     incarnation: int = 1,
     port: int = 7001,
     seed: int = 0,
+    holds: Callable[[SignedEntry], bool] = SignedEntry.holds,
 ) -> Gossip:
     """The engine of node ``number``."""
     return Gossip(
@@ -80,6 +83,7 @@ def engine(
         rng=random.Random(seed * 1_000_003 + number),
         now=now,
         incarnation=incarnation,
+        holds=holds,
     )
 
 
