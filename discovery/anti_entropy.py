@@ -26,6 +26,8 @@ def summarize(catalog: Catalog, own: SignedEntry) -> Summary:
 def differing(catalog: Catalog, own: SignedEntry, summary: Summary) -> list[int]:
     """Buckets in which a neighbour's catalog is another than ours."""
     mine = catalog.summary(own)
+    if mine == summary.buckets:
+        return []
     return [at for at, (a, b) in enumerate(zip(mine, summary.buckets, strict=True)) if a != b]
 
 

@@ -94,6 +94,7 @@ class Catalog:
         self._gone: dict[PeerId, Record] = {}
         self._shares: dict[PeerId, dict[PeerId, Record]] = {}
         self._sums = [0] * BUCKETS
+        self._summary: tuple[bytes, tuple[bytes, ...]] | None = None
 
     def __len__(self) -> int:
         """How many peers are alive or suspect."""
@@ -183,10 +184,12 @@ class Catalog:
         A sum is no commitment: who may add entries of his own can make two sets look alike. All he gains is that his own are
         not told on.
         """
-        sums = list(self._sums)
-        mine = bucket_of(self._me)
-        sums[mine] = (sums[mine] + int.from_bytes(own.id, "big")) % _SUM
-        return tuple(value.to_bytes(ID_SIZE, "big") for value in sums)
+        if self._summary is None or self._summary[0] != own.id:
+            sums = list(self._sums)
+            mine = bucket_of(self._me)
+            sums[mine] = (sums[mine] + int.from_bytes(own.id, "big")) % _SUM
+            self._summary = (own.id, tuple(value.to_bytes(ID_SIZE, "big") for value in sums))
+        return self._summary[1]
 
     def in_buckets(self, buckets: set[int], now: float) -> list[Record]:
         """Records of some buckets that are told to others."""
@@ -261,12 +264,14 @@ class Catalog:
         self._gone.pop(record.peer_id, None)
 
     def _count(self, record: Record) -> None:
+        self._summary = None
         entry_id = record.signed.id
         self._by_id[entry_id] = record
         bucket = bucket_of(record.peer_id)
         self._sums[bucket] = (self._sums[bucket] + int.from_bytes(entry_id, "big")) % _SUM
 
     def _uncount(self, record: Record) -> None:
+        self._summary = None
         entry_id = record.signed.id
         if self._by_id.get(entry_id) is record:
             del self._by_id[entry_id]

@@ -71,6 +71,8 @@ BANISHMENT = 60.0
 MAX_BANISHED = 256
 EAGER_LIMIT = 8
 """Entries that are handed over whole at a time; beyond, their names are announced."""
+CHOICE_DELAY = 0.02
+"""Seconds between news and the choice of whom to dial: news come in crowds."""
 FORGED = "it sent an entry that its owner did not sign"
 
 
@@ -128,6 +130,7 @@ class Gossip:
         self._banished: dict[PeerId, float] = {}
         self._effects: list[Effect] = []
         self._next_anti_entropy = now + rng.uniform(0.5, 1) * config.anti_entropy_interval
+        self._next_choice = now
         self._next_refutation = now
         self._accused = False
         self._left = False
@@ -163,9 +166,12 @@ class Gossip:
         self._watch(now)
         if self._accused and now >= self._next_refutation:
             self._refute(now)
-        self._spread.hurry(now)
-        if not self._left and (address := self._dialling.choose(now)) is not None:
-            self._dial(address, now)
+        if self._spread.busy:
+            self._spread.hurry(now)
+        if now >= self._next_choice and not self._left:
+            if (address := self._dialling.choose(now)) is not None:
+                self._dial(address, now)
+            self._next_choice = self._dialling.deadline(now)
         if now >= self._next_anti_entropy:
             self._next_anti_entropy = now + self._rng.uniform(0.75, 1.25) * self._config.anti_entropy_interval
             self.catalog.expire(now)
@@ -179,14 +185,19 @@ class Gossip:
         due = min(
             self._next_anti_entropy,
             self._suspicions.deadline,
-            self._spread.deadline,
-            self.view.deadline(self._awareness.factor),
+            self._spread.deadline(),
+            self.view.deadline(),
         )
         if self._accused:
             due = min(due, self._next_refutation)
         if not self._left:
-            due = min(due, self._dialling.deadline(now))
+            due = min(due, self._next_choice)
         return due
+
+    def _choose_anew(self, at: float) -> None:
+        """Whom to dial may be another from then on."""
+        self._next_choice = min(self._next_choice, at)
+        self.due = min(self.due, at)
 
     def _doubt_ourselves(self, now: float) -> None:
         """We were stopped, or starved: what we did not hear meanwhile proves nothing (Lifeguard, section IV-A)."""
@@ -195,7 +206,7 @@ class Gossip:
         self.view.forgive(now)
 
     def _watch(self, now: float) -> None:
-        for peer in self.view.give_up(now, self._awareness.factor):
+        for peer in self.view.give_up(now):
             self._awareness.doubt()
             record = self.catalog.get(peer)
             if record is not None and record.status in PRESENT:
@@ -205,12 +216,13 @@ class Gossip:
 
     def _finish(self, now: float) -> None:
         """Send what has gathered while an input was handled."""
+        if not self._spread.busy:
+            return
         for peer, asked in self._spread.take_asks():
             self._send(peer, Want(ids=tuple(asked)))
         for peer, pending in self._spread.take_announcements(now):
             self._announce_to(peer, pending)
-        # Cheap things that may be due sooner than was thought; the rest waits for the tick.
-        self.due = min(self.due, self._spread.deadline)
+        self.due = min(self.due, self._spread.deadline())
 
     def _announce_to(self, peer: PeerId, pending: dict[bytes, bool]) -> None:
         whole: list[SignedEntry] = []
@@ -320,7 +332,7 @@ class Gossip:
         if looking and len(self.view.neighbours) > self.view_size:
             self._unlink(peer, VIEW_FULL, now)
         self._finish(now)
-        self.due = min(self.due, now)
+        self._choose_anew(now)
         return None
 
     def _link(self, record: Record, hello: SignedEntry, now: float) -> None:
@@ -328,7 +340,7 @@ class Gossip:
         record.met = True
         if peer in self.view.neighbours:
             self._spread.unlink(peer, now)  # a new link takes the old one's place
-        self.view.add(peer, now)
+        self.view.add(peer, now, leads=self.me < peer)
         self._spread.link(peer)
         if record.signed != hello:
             # It forgot its own past, and would be taken for it: shown that, it jumps above.
@@ -355,7 +367,7 @@ class Gossip:
             self._accuse(record, now, f"its link broke: {reason}")
             self._dial(record.signed.entry.address, now)
         self._finish(now)
-        self.due = min(self.due, now)
+        self._choose_anew(now)
 
     def dial_failed(self, peer: PeerId, now: float, *, unreachable: bool = False) -> None:
         """A dial came to nothing.
@@ -371,12 +383,12 @@ class Gossip:
             # All that watched it may be gone with it: then a stranger's dial is what finds out.
             self._accuse(record, now, "it cannot be dialled")
         self._finish(now)
-        self.due = min(self.due, now)
+        self._choose_anew(now)
 
     def add_seed(self, address: PeerAddr, now: float) -> None:
         """One more to try first, found in the neighbourhood."""
         self._dialling.add_seed(address)
-        self.due = min(self.due, now)
+        self._choose_anew(now)
 
     # --- our own entry
 
@@ -501,6 +513,7 @@ class Gossip:
             return
         record, before = merged
         self._suspicions.close(entry.peer_id)
+        self._choose_anew(now + CHOICE_DELAY)
         self._spread.announce(signed.id, (*but, entry.peer_id), whole=whole)
         if record.status is Status.LOST:
             self._flood(Suspicion(suspects=(self._accusation(record),)), but=source)
@@ -556,6 +569,7 @@ class Gossip:
         if peer in self.view.neighbours:
             self._unlink(peer, NO_ANSWER, now)
         self._dialling.on_loss(now)
+        self._choose_anew(now)
 
     def _hear_suspicion(self, message: Suspicion, source: PeerId, now: float) -> None:
         neighbour = self.view.neighbours.get(source)
@@ -598,10 +612,10 @@ class Gossip:
         return Accusation(peer_id=record.peer_id, version=record.version, accuser=self.me)
 
     def _ping(self, peer: PeerId, now: float) -> None:
-        number = self.view.ping(peer, now)
+        number = self.view.ping(peer, now, self._awareness.factor)
         if number is not None:
             self._send(peer, Ping(number=number))
-            self.due = min(self.due, self.view.deadline(self._awareness.factor))
+            self.due = min(self.due, now + self._config.ping_timeout)
 
     # --- effects
 

@@ -23,9 +23,14 @@ COALESCE = 0.05
 
 
 class Spread:
-    """What neighbours offer, what they were asked for, and what is to be announced to them."""
+    """What neighbours offer, what they were asked for, and what is to be announced to them.
+
+    Attributes:
+        busy: Whether there may be anything to ask, to wait for or to announce.
+    """
 
     def __init__(self) -> None:
+        self.busy = False
         self._holders: dict[bytes, list[PeerId]] = {}
         self._asked: dict[bytes, PeerId] = {}
         self._under_way: dict[PeerId, dict[bytes, None]] = {}
@@ -96,6 +101,7 @@ class Spread:
 
     def announce(self, entry_id: bytes, but: Iterable[PeerId], *, whole: bool = False) -> None:
         """Tell the neighbours of an entry; ``whole`` hands it over instead of its name."""
+        self.busy = True
         without = set(but)
         for peer, pending in self._pending.items():
             if peer not in without:
@@ -112,20 +118,23 @@ class Spread:
                 self._pending[peer] = {}
         return taken
 
-    @property
     def deadline(self) -> float:
         """When something is to be announced, or somebody has not answered."""
         due = math.inf
+        if not self.busy:
+            return due
         if any(self._pending.values()):
             due = self._announced + COALESCE
         for peer, ids in self._under_way.items():
             if ids:
                 due = min(due, self._progress[peer] + ANSWER_TIMEOUT)
+        self.busy = due < math.inf
         return due
 
     # --- inside
 
     def _ask(self, peer: PeerId, entry_id: bytes, now: float) -> None:
+        self.busy = True
         under_way = self._under_way[peer]
         if len(under_way) >= MAX_WANTED:
             self._queues[peer].append(entry_id)

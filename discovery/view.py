@@ -18,6 +18,10 @@ FEWEST = 6
 """Neighbours that a node wants at least, if there are as many others."""
 ROOM_INTERVAL = 1.0
 """Seconds between two neighbours that a full view gives up for somebody who has none."""
+FOLLOWS = 1.5
+"""How many times longer the side of a link that does not lead waits before it asks."""
+EARLY = 0.25
+"""Part of the interval by which a neighbour may be asked too early."""
 MAX_REMEMBERED = 1024
 """Peers whose round trip is remembered after the link."""
 
@@ -60,18 +64,22 @@ class Neighbour:
     Attributes:
         since: When the link was made.
         heard: When it last said anything.
+        leads: Whether it is we who ask for signs of life; the other side does so only if it hears nothing.
         gifts: What it may tell without having been asked.
         accusations: Whom it may accuse.
         asked: When the ping under way was sent; None if none is.
+        until: When we give up waiting for the answer.
         number: Of that ping.
         silent: Whether we have given up waiting for the answer.
     """
 
     since: float
     heard: float
+    leads: bool
     gifts: Bucket
     accusations: Bucket
     asked: float | None = None
+    until: float = math.inf
     number: int = 0
     silent: bool = False
 
@@ -117,23 +125,31 @@ class View:
         """Any neighbour."""
         return self.rng.choice(list(self.neighbours)) if self.neighbours else None
 
-    def add(self, peer: PeerId, now: float) -> None:
-        """A link was made."""
+    def add(self, peer: PeerId, now: float, *, leads: bool) -> None:
+        """A link was made; on one of its sides we lead."""
         self.neighbours[peer] = Neighbour(
             since=now,
             heard=now,
+            leads=leads,
             gifts=Bucket.full(8.0, 64.0, now),
             accusations=Bucket.full(64.0, 1024.0, now),
         )
 
     # --- life
 
-    def ping(self, peer: PeerId, now: float) -> int | None:
-        """The number to ask a neighbour for a sign of life with; None if it has been asked already."""
+    def ping(self, peer: PeerId, now: float, factor: int) -> int | None:
+        """The number to ask a neighbour for a sign of life with; None if it has been asked already.
+
+        Args:
+            peer: The neighbour.
+            now: The clock.
+            factor: Of our patience.
+        """
         neighbour = self.neighbours[peer]
         if neighbour.asked is not None:
             return None
         neighbour.asked = now
+        neighbour.until = now + self._patience(peer, factor)
         neighbour.number += 1
         return neighbour.number
 
@@ -160,22 +176,15 @@ class View:
 
     def quiet(self, now: float) -> list[PeerId]:
         """Neighbours that have said nothing for an interval, and are to be asked."""
-        interval = self.config.ping_interval
-        return [peer for peer, n in self.neighbours.items() if n.asked is None and now >= n.heard + interval]
+        # Those that are due soon are asked as well: one wake-up serves for many.
+        soon = now + EARLY * self.config.ping_interval
+        return [peer for peer, n in self.neighbours.items() if n.asked is None and soon >= self._due(n)]
 
-    def give_up(self, now: float, factor: int) -> list[PeerId]:
-        """Neighbours that have not answered in time: each is named once.
-
-        Args:
-            now: The clock.
-            factor: Of our patience.
-        """
-        late = []
-        for peer, neighbour in self.neighbours.items():
-            if neighbour.asked is not None and not neighbour.silent:
-                if now >= neighbour.asked + self._patience(peer, factor):
-                    neighbour.silent = True
-                    late.append(peer)
+    def give_up(self, now: float) -> list[PeerId]:
+        """Neighbours that have not answered in time: each is named once."""
+        late = [p for p, n in self.neighbours.items() if n.asked is not None and now >= n.until and not n.silent]
+        for peer in late:
+            self.neighbours[peer].silent = True
         return late
 
     def forgive(self, now: float) -> None:
@@ -185,15 +194,16 @@ class View:
                 neighbour.heard = now
                 neighbour.asked = None
 
-    def deadline(self, factor: int) -> float:
+    def deadline(self) -> float:
         """When somebody is to be asked, or given up."""
-        due = math.inf
-        for peer, neighbour in self.neighbours.items():
-            if neighbour.asked is None:
-                due = min(due, neighbour.heard + self.config.ping_interval)
-            elif not neighbour.silent:
-                due = min(due, neighbour.asked + self._patience(peer, factor))
-        return due
+        return min(
+            (self._due(n) if n.asked is None else n.until for n in self.neighbours.values() if not n.silent),
+            default=math.inf,
+        )
+
+    def _due(self, neighbour: Neighbour) -> float:
+        wait = self.config.ping_interval
+        return neighbour.heard + (wait if neighbour.leads else wait * FOLLOWS)
 
     def _patience(self, peer: PeerId, factor: int) -> float:
         measured = self.round_trips.get(peer)
