@@ -151,7 +151,7 @@ class Dialling:
         if self._catalog.of(Status.LOST):
             due = min(due, self._next_search)
         for peer in self._unknown_seeds():
-            if peer not in self._dialling:
+            if peer not in self._dialling and peer not in self._view.neighbours:
                 pause = self._pauses.get(peer)
                 due = min(due, pause.until if pause else now)
         if self._wants_neighbours():
@@ -227,8 +227,14 @@ class Dialling:
         if now < self._next_search:
             return None
         self._next_search = now + self._rng.uniform(1.0, 3.0)
-        record = self._catalog.draw(Status.LOST, self._rng)
-        return None if record is None else record.signed.entry.address
+        for _ in range(_DRAWS):
+            record = self._catalog.draw(Status.LOST, self._rng)
+            if record is None:
+                return None
+            # Whom we have met is surely worth it; others may be inventions that point at a victim.
+            if record.met or self._may_dial(record, now):
+                return record.signed.entry.address
+        return None
 
     def _spare(self, now: float) -> PeerAddr | None:
         """A living peer that is no neighbour, at random."""

@@ -36,7 +36,7 @@ from discovery.config import DiscoveryConfig
 from discovery.dialling import Dialling
 from discovery.effects import NO_ANSWER, OTHER_NETWORK, VIEW_FULL, Dial, Effect, Emit, Send, Unlink
 from discovery.entry import Entry, NetworkId, SignedEntry, Version
-from discovery.failure import Awareness, Suspicions
+from discovery.failure import CONFIRMATIONS, Awareness, Suspicions
 from discovery.messages import (
     MAX_IDS,
     MAX_REFERRED,
@@ -211,6 +211,8 @@ class Gossip:
             record = self.catalog.get(peer)
             if record is not None and record.status in PRESENT:
                 self._accuse(record, now, "it does not answer")
+                for accuser in self.view.neighbours[peer].accusers:
+                    self._suspicions.confirm(peer, accuser)
         for peer in self.view.quiet(now):
             self._ping(peer, now)
 
@@ -514,7 +516,7 @@ class Gossip:
         record, before = merged
         self._suspicions.close(entry.peer_id)
         self._choose_anew(now + CHOICE_DELAY)
-        self._spread.announce(signed.id, (*but, entry.peer_id), whole=whole)
+        self._spread.announce(signed.id, but, whole=whole)  # to the owner as well: it may have forgotten this past
         if record.status is Status.LOST:
             self._flood(Suspicion(suspects=(self._accusation(record),)), but=source)
         elif record.status is Status.LEFT:
@@ -588,6 +590,9 @@ class Gossip:
                     # It can answer for itself, and we see whether it does.
                     self._send(record.peer_id, Suspicion(suspects=(accusation,)))
                     self._ping(record.peer_id, now)
+                    accusers = self.view.neighbours[record.peer_id].accusers
+                    if len(accusers) <= CONFIRMATIONS and accusation.accuser not in accusers:
+                        accusers.append(accusation.accuser)
                 elif self._suspect(record, accusation.accuser, now, f"{accusation.accuser.short} cannot reach it"):
                     spread.append(accusation)
         if spread:

@@ -71,6 +71,7 @@ class Neighbour:
         until: When we give up waiting for the answer.
         number: Of that ping.
         silent: Whether we have given up waiting for the answer.
+        accusers: Who said that it cannot be reached, since it was last heard.
     """
 
     since: float
@@ -82,6 +83,7 @@ class Neighbour:
     until: float = math.inf
     number: int = 0
     silent: bool = False
+    accusers: list[PeerId] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -131,7 +133,7 @@ class View:
             since=now,
             heard=now,
             leads=leads,
-            gifts=Bucket.full(8.0, 64.0, now),
+            gifts=Bucket.full(64.0, 1024.0, now),
             accusations=Bucket.full(64.0, 1024.0, now),
         )
 
@@ -159,6 +161,7 @@ class View:
         neighbour.heard = now
         neighbour.asked = None
         neighbour.silent = False
+        neighbour.accusers.clear()
 
     def pong(self, peer: PeerId, number: int, now: float) -> bool:
         """It answered; whether to the ping under way, so that the round trip is known."""

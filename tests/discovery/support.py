@@ -10,9 +10,9 @@ from functools import cache
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from discovery import DiscoveryConfig, Entry, NetworkId, SignedEntry, Version
-from discovery.effects import Effect, Send
+from discovery.effects import Dial, Effect, Send
 from discovery.gossip import Gossip
-from discovery.messages import Message
+from discovery.messages import Message, Pong
 from transport import HostPort, PeerAddr, PeerId, SecretKey
 
 NETWORK = NetworkId.of("factory")
@@ -89,9 +89,17 @@ def engine(
 
 def linked(number: int = 0, *neighbours: int, now: float = 0.0) -> Gossip:
     """An engine that has these neighbours, and nothing left to do."""
-    gossip = engine(number, now=now)
+    before = now - 1
+    gossip = engine(number, now=before)
     for other in neighbours:
-        assert gossip.link_up(peer(other), entry(other), now) is None
+        assert gossip.link_up(peer(other), entry(other), before) is None
+    for at in (now - 0.5, now):  # what it had to tell of each to the others is told
+        for other in neighbours:
+            gossip.receive(peer(other), Pong(number=0), at)
+    gossip.tick(now)
+    for effect in gossip.take_effects():
+        if isinstance(effect, Dial):
+            gossip.dial_failed(effect.address.peer_id, now)
     gossip.take_effects()
     return gossip
 

@@ -109,6 +109,7 @@ class World:
         self.kinds: Counter[type] = Counter()
         self.bytes = 0
         self.weigh = wire
+        self.on_send: Callable[[Message], None] | None = None
         self.loss = loss
         self.drop = drop
         self._latency = latency
@@ -299,6 +300,8 @@ class World:
         if link is None:
             return
         self.messages += 1
+        if self.on_send is not None:
+            self.on_send(message)
         if self.weigh:
             frame = DISCOVERY.encode(message)
             self.bytes += len(frame)
