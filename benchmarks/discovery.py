@@ -11,7 +11,6 @@ import argparse
 import gc
 import math
 import multiprocessing
-import os
 import statistics
 import sys
 import time
@@ -214,11 +213,12 @@ def simulate(size: int, report: Report, idle_at: dict[int, float], *, minutes: f
 # --- real processes
 
 
-async def member(seed: str, ready: Connection, go: Connection) -> None:
+async def member(ready: Connection, go: Connection) -> None:
     """A node in a process of its own: says where it is, waits for the start, and tells when it knows all."""
     from p2praft import Network
 
-    await anyio.to_thread.run_sync(go.recv)
+    ready.send("imported")
+    seed: str = await anyio.to_thread.run_sync(go.recv)
     async with Network("bench", listen="127.0.0.1:0", seeds=[seed] if seed else []) as net:
         ready.send(str(net.address))
         await net.peers.when.known(PROCESSES - 1)
@@ -230,32 +230,31 @@ def processes(report: Report) -> None:
     """Real nodes on this machine, one of them the seed of all, started together."""
     context = multiprocessing.get_context("spawn")
     nodes = []
-    seed = ""
-    for number in range(PROCESSES):
+    for _ in range(PROCESSES):
         (there, ready), (go, starter) = context.Pipe(duplex=False), context.Pipe(duplex=False)
-        process = context.Process(target=run_member, args=(seed, ready, go), daemon=True)
+        process = context.Process(target=run_member, args=(ready, go), daemon=True)
         process.start()
         nodes.append((process, there, starter))
-        if number == 0:
-            starter.send(True)
-            seed = there.recv()
-    time.sleep(min(30.0, 1.0 * PROCESSES / (os.cpu_count() or 1)))  # for all to have imported what they need
+    for _, there, _ in nodes:
+        there.recv()  # all have imported what they need
+    nodes[0][2].send("")
+    seed = nodes[0][1].recv()
     began = time.monotonic()
     for _, _, starter in nodes[1:]:
-        starter.send(True)
+        starter.send(seed)
     for _, there, _ in nodes[1:]:
         there.recv()
     took = max(there.recv() for _, there, _ in nodes) - began
     for _, _, starter in nodes:
-        starter.send(True)
+        starter.send("stop")
     for process, _, _ in nodes:
         process.join(10)
     report.line(PROCESSES, "real processes from one seed, all know all", f"{took:.2f} s", "<= 5 s", took <= 5)
 
 
-def run_member(seed: str, ready: Connection, go: Connection) -> None:
+def run_member(ready: Connection, go: Connection) -> None:
     """The entry point of such a process."""
-    anyio.run(member, seed, ready, go)
+    anyio.run(member, ready, go)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

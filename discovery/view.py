@@ -212,4 +212,4 @@ class View:
         measured = self.round_trips.get(peer)
         least = self.config.ping_timeout
         # Bounded: a neighbour that answers ever more slowly must not make itself unwatched.
-        return factor * (min(5 * least, measured.timeout(least)) if measured else least)
+        return factor * (min(2 * least, measured.timeout(least)) if measured else least)

@@ -23,6 +23,8 @@ IDLE_TIMEOUT = 8.0
 DIAL_TIMEOUT = 10.0
 PROBE_TIMEOUT = 0.1
 """Seconds before QUIC sends again what was not acknowledged, at first; each time doubled (RFC 9002, section 6.2)."""
+KEEPALIVE = 2.0
+"""Seconds after which something else is on its way at the latest, whose acknowledgement shows what is missing (section 6.1)."""
 
 YEARS = 365 * 86_400.0
 
@@ -239,7 +241,7 @@ class World:
             probe = PROBE_TIMEOUT
             while random() < self.loss:
                 delay += probe
-                probe *= 2
+                probe = min(2 * probe, KEEPALIVE)
         return delay
 
     def _wake(self, node: Node, at: float) -> None:
