@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -35,6 +35,9 @@ from transport import (
 )
 from transport.tasks import owned_tasks
 
+if TYPE_CHECKING:
+    from discovery.lan import Lan
+
 logger = logging.getLogger("discovery")
 
 HELLO_TIMEOUT = 5.0
@@ -42,6 +45,10 @@ HELLO_TIMEOUT = 5.0
 FAREWELL = 0.05
 """Seconds that a departure has to get out."""
 DUPLICATE = "duplicate discovery link"
+LAN_INTERVAL = 0.25
+"""Seconds between two looks at what was found in the local network."""
+LAN_FAREWELL = 2.0
+"""Seconds that saying goodbye to the local network may take."""
 
 
 class Discovery:
@@ -56,6 +63,10 @@ class Discovery:
         config: Intervals and limits.
         rng: The dice.
         state_path: A file for the node's incarnation and the peers it knows, so that a restart needs no seed.
+        lan: Whether to look for peers in the local network by multicast DNS, and to be found so.
+
+    Raises:
+        ConfigError: ``lan`` needs the extra of that name, and it is not installed.
 
     Attributes:
         peers: The other nodes.
@@ -72,8 +83,10 @@ class Discovery:
         config: DiscoveryConfig | None = None,
         rng: random.Random | None = None,
         state_path: Path | None = None,
+        lan: bool = False,
     ) -> None:
         self._endpoint = endpoint
+        self._lan = _lan(endpoint.address, NetworkId.of(network)) if lan else None
         self._known = KnownPeers(state_path)
         self._gossip = Gossip(
             key=key,
@@ -101,6 +114,8 @@ class Discovery:
         self._tasks = await self._owned.__aenter__()
         self._endpoint.serve(DISCOVERY, self._accept)
         self._tasks.start_soon(self._run, name="discovery")
+        if self._lan is not None:
+            self._tasks.start_soon(self._look_around, self._lan, name="discovery in the local network")
         return self
 
     async def __aexit__(
@@ -284,8 +299,24 @@ class Discovery:
         if peer in self._links:
             return  # there is a new one already
         # Where another connection stands, just the old one was given up: nothing to suspect.
-        orderly = reason in ORDERLY or peer in self._endpoint.connections
+        orderly = reason in ORDERLY or reason == DUPLICATE or peer in self._endpoint.connections
         self._gossip.link_down(peer, now, reason=reason, orderly=orderly)
+
+    # --- the local network
+
+    async def _look_around(self, lan: Lan) -> None:
+        try:
+            await anyio.to_thread.run_sync(lan.open)
+            while True:
+                for address in lan.take():
+                    self._note(address.peer_id, "was found in the local network")
+                    self._post(lambda now, address=address: self._gossip.add_seed(address, now))  # type: ignore[misc]
+                await anyio.sleep(LAN_INTERVAL)
+        except OSError as error:
+            logger.warning("cannot look for peers in the local network (%s); going on without", error)
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(LAN_FAREWELL):
+                await anyio.to_thread.run_sync(lan.close, abandon_on_cancel=True)
 
     # --- notes
 
@@ -308,3 +339,10 @@ class Discovery:
     def _save(self) -> None:
         addresses = [record.signed.entry.address for record in self._gossip.catalog if record.status != "left"]
         self._known.save(self._gossip.own.entry.version.incarnation, addresses)
+
+
+def _lan(address: PeerAddr, network: NetworkId) -> Lan:
+    """Imported only here, by who asks for it: an extra."""
+    from discovery.lan import Lan
+
+    return Lan(address, network)
