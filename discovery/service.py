@@ -191,7 +191,13 @@ class Discovery:
                 if (link := self._links.pop(effect.peer, None)) is not None:
                     link.close(effect.reason)
             elif isinstance(effect, Emit):
-                logger.debug("%s %s: %s", effect.peer.short, effect.kind, effect.reason)
+                logger.debug(
+                    "peer %s %s: %s",
+                    effect.peer.short,
+                    effect.kind,
+                    effect.reason,
+                    extra={"peer": str(effect.peer), "event": effect.kind},
+                )
                 self.peers.tell(effect.kind, effect.peer, effect.reason)
 
     def _send(self, peer: PeerId, message: Message) -> None:
