@@ -168,7 +168,9 @@ def simulate(size: int, report: Report, idle_at: dict[int, float], *, minutes: f
         median < 1 and worst <= 2,
     )
     each = copies / NEWS_RUNS / (size - 1)
-    report.line(size, "copies of an entry that a node is sent", f"{each:.2f} ({sent:.1f} neighbours)", "<= 1.25", each <= 1.25)
+    report.line(
+        size, "copies of an entry that a node is sent", f"{each:.2f} ({sent:.1f} neighbours)", "<= 1.25", each <= 1.25
+    )
     messages, volume, alive = idle(world)
     idle_at[size] = volume
     reference = idle_at.get(100, volume)

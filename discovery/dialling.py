@@ -7,7 +7,6 @@ network vanishes at once, some of it has no link into the other half. So each lo
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -163,6 +162,10 @@ class Dialling:
         pause = self._pauses.get(peer)
         return None if pause is None else pause.until
 
+    def is_dialling(self, peer: PeerId) -> bool:
+        """Whether a dial is under way."""
+        return peer in self._dialling
+
     def may_dial(self, address: PeerAddr, now: float) -> bool:
         """Whether a peer is neither linked, nor being dialled, nor has just failed; nor all its endpoints, whoever gave them."""
         peer = address.peer_id
@@ -173,7 +176,9 @@ class Dialling:
 
     # --- inside
 
-    def _back_off(self, pauses: dict[PeerId, Pause] | dict[HostPort, Pause], key: PeerId | HostPort, now: float) -> None:
+    def _back_off(
+        self, pauses: dict[PeerId, Pause] | dict[HostPort, Pause], key: PeerId | HostPort, now: float
+    ) -> None:
         known: dict[PeerId | HostPort, Pause] = pauses  # type: ignore[assignment]
         if key not in known and len(known) >= MAX_PAUSES:
             del known[next(iter(known))]
@@ -253,5 +258,3 @@ class Dialling:
 
     def _may_dial(self, record: Record, now: float) -> bool:
         return self.may_dial(record.signed.entry.address, now)
-
-

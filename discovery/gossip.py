@@ -10,10 +10,10 @@ knows all members through its catalog. Who has no room says whom else to try.
 asks for it. Now and then the catalog is compared with a random neighbour's (:mod:`discovery.anti_entropy`), and only differences
 travel.
 
-*Failure* (:mod:`discovery.failure`). A neighbour whose link broke, or that does not answer a ping, is suspected. The suspicion goes to
-everybody at once, the suspect included, which refutes it by a newer entry. The suspect's other neighbours, when they hear of it,
-ask it for a sign of life themselves, and join in the accusation if none comes. Who is accused by several has little time to
-answer, who is accused by one has long. A node that finds itself slow gives everybody more time.
+*Failure* (:mod:`discovery.failure`). A neighbour whose link broke, or that does not answer a ping, is suspected. The suspicion goes
+to everybody at once, the suspect included, which refutes it by a newer entry. The suspect's other neighbours, when they hear of
+it, ask it for a sign of life themselves, and join in the accusation if none comes. Who is accused by several has little time
+to answer, who is accused by one has long. A node that finds itself slow gives everybody more time.
 
 *Healing*. Lost peers and seeds are dialled now and then. When two nodes link, each tells whom it has lost: if the other side
 has them, they hear of it and answer with newer entries, which reach everybody.
@@ -155,6 +155,21 @@ class Gossip:
         """How many neighbours a node in a network of this size wants."""
         return self.view.size(len(self.catalog) + 1)
 
+    # --- what people ask
+
+    def next_try(self, peer: PeerId) -> float | None:
+        """Until when a peer is left alone because dials came to nothing; None if it is not."""
+        return self._dialling.next_try(peer)
+
+    def is_dialling(self, peer: PeerId) -> bool:
+        """Whether a dial to the peer is under way."""
+        return self._dialling.is_dialling(peer)
+
+    def suspicion_of(self, peer: PeerId) -> tuple[int, float] | None:
+        """How many accuse a suspect, and when it is lost; None if nobody does."""
+        case = self._suspicions.get(peer)
+        return None if case is None else (len(case.accusers), case.deadline)
+
     # --- time
 
     def tick(self, now: float) -> None:
@@ -176,8 +191,8 @@ class Gossip:
             self._next_anti_entropy = now + self._rng.uniform(0.75, 1.25) * self._config.anti_entropy_interval
             self.catalog.expire(now)
             self._dialling.forget(now)
-            if (peer := self.view.random()) is not None:
-                self._send(peer, anti_entropy.summarize(self.catalog, self.own))
+            if (partner := self.view.random()) is not None:
+                self._send(partner, anti_entropy.summarize(self.catalog, self.own))
         self._finish(now)
         self.due = max(self._deadline(now), now + RESOLUTION)
 

@@ -93,10 +93,14 @@ class Lan:
 
     def resolve(self, zeroconf: Zeroconf, name: str) -> None:
         """Take the address behind a name, if it is one of our network's."""
-        info = zeroconf.get_service_info(SERVICE, name, RESOLVE_TIMEOUT)
-        if info is not None and (address := address_of(info, self._network)) is not None:
-            if address.peer_id != self._address.peer_id:
-                self._found.append(address)
+        try:
+            info = zeroconf.get_service_info(SERVICE, name, RESOLVE_TIMEOUT)
+        except Exception as error:  # as when it is being closed; nobody listens to what this thread raises
+            logger.debug("cannot resolve %s: %s", name, error)
+            return
+        address = address_of(info, self._network) if info is not None else None
+        if address is not None and address.peer_id != self._address.peer_id:
+            self._found.append(address)
 
 
 class _Listener(ServiceListener):
@@ -120,7 +124,11 @@ def address_of(info: ServiceInfo, network: NetworkId) -> PeerAddr | None:
         return None
     hosts = info.parsed_scoped_addresses(IPVersion.All)[:MAX_ENDPOINTS]
     try:
-        return PeerAddr(PeerId.parse(said.get("id") or ""), tuple(HostPort(host, info.port) for host in hosts)) if hosts else None
+        return (
+            PeerAddr(PeerId.parse(said.get("id") or ""), tuple(HostPort(host, info.port) for host in hosts))
+            if hosts
+            else None
+        )
     except AddressError:
         logger.debug("%s announces itself without a proper peer id", info.name)
         return None

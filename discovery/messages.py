@@ -142,8 +142,17 @@ Message = Hello | News | Summary | Digest | Suspicion | Lost | Have | Want | Pin
 DISCOVERY = Protocol(
     name="discovery/1",
     messages={
-        **{1: Hello, 2: News, 3: Summary, 4: Digest, 5: Suspicion, 6: Lost},
-        **{7: Have, 8: Want, 9: Ping, 10: Pong, 11: Referral},
+        1: Hello,
+        2: News,
+        3: Summary,
+        4: Digest,
+        5: Suspicion,
+        6: Lost,
+        7: Have,
+        8: Want,
+        9: Ping,
+        10: Pong,
+        11: Referral,
     },
     max_frame=128 * 1024,
 )

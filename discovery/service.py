@@ -15,8 +15,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from discovery.config import DiscoveryConfig
-from discovery.entry import NetworkId
 from discovery.effects import LEAVING, ORDERLY, OTHER_NETWORK, VIEW_FULL, Dial, Emit, Send, Unlink
+from discovery.entry import NetworkId, SignedEntry
+from discovery.explain import Notes, explain
 from discovery.gossip import Gossip
 from discovery.messages import DISCOVERY, Hello, Message, Referral
 from discovery.peers import Peers
@@ -45,6 +46,8 @@ HELLO_TIMEOUT = 5.0
 FAREWELL = 0.05
 """Seconds that a departure has to get out."""
 DUPLICATE = "duplicate discovery link"
+ADDRESS_INTERVAL = 5.0
+"""Seconds between two looks at our own address."""
 LAN_INTERVAL = 0.25
 """Seconds between two looks at what was found in the local network."""
 LAN_FAREWELL = 2.0
@@ -103,7 +106,7 @@ class Discovery:
         self._name = network
         self._links: dict[PeerId, Link] = {}
         self._strangers: set[PeerId] = set()
-        self._attempts: dict[PeerId, deque[tuple[str, int]]] = {}
+        self._notes = Notes()
         self._inbox: deque[Callable[[float], None]] = deque()
         self._woken = anyio.Event()
         self._owned = owned_tasks()
@@ -147,28 +150,21 @@ class Discovery:
 
     def explain(self, peer_id: PeerId) -> str:
         """What is known of a peer, what was tried, and what came of it."""
-        record = self._gossip.catalog.get(peer_id)
-        lines = []
-        if record is None:
-            lines.append(f"{peer_id.short} is not in the catalog of network {self._name!r}")
-        else:
-            entry = record.signed.entry
-            where = ", ".join(map(str, entry.endpoints))
-            lines.append(f"{peer_id.short} is {record.status.value}, version {entry.version}, at {where}")
-        if peer_id in self._links:
-            lines.append("it is a neighbour for gossip")
-        if peer_id in self._endpoint.connections:
-            lines.append("it is connected")
-        for text, times in self._attempts.get(peer_id, ()):
-            lines.append(f"it {text}" + (f" ({times} times)" if times > 1 else ""))
-        return "\n".join(lines)
+        return explain(
+            self._gossip,
+            self._notes,
+            peer_id,
+            anyio.current_time(),
+            network=self._name,
+            connected=peer_id in self._endpoint.connections,
+        )
 
     # --- the engine's turn
 
     async def _run(self) -> None:
-        next_save = anyio.current_time() + 5
+        next_save = next_look = anyio.current_time() + ADDRESS_INTERVAL
         while True:
-            with anyio.move_on_at(min(self._gossip.due, next_save)):
+            with anyio.move_on_at(min(self._gossip.due, next_save, next_look)):
                 await self._woken.wait()
             self._woken = anyio.Event()
             now = anyio.current_time()
@@ -177,9 +173,20 @@ class Discovery:
             if now >= self._gossip.due:
                 self._gossip.tick(now)
             self._perform()
+            if now >= next_look:
+                self._look_at_ourselves()
+                next_look = now + ADDRESS_INTERVAL
             if now >= next_save:
                 self._save()
                 next_save = now + 60
+
+    def _look_at_ourselves(self) -> None:
+        """A machine that moved has another address: others must hear of it."""
+        endpoints = self._endpoint.look_up_address().endpoints
+        if endpoints != self._gossip.own.entry.endpoints:
+            logger.info("this node is now at %s", ", ".join(map(str, endpoints)))
+            self._gossip.update(endpoints=endpoints)
+            self._perform()
 
     def _perform(self) -> None:
         for effect in self._gossip.take_effects():
@@ -198,6 +205,7 @@ class Discovery:
                     effect.reason,
                     extra={"peer": str(effect.peer), "event": effect.kind},
                 )
+                self._notes.changed(effect.peer, effect.kind, effect.reason, anyio.current_time())
                 self.peers.tell(effect.kind, effect.peer, effect.reason)
 
     def _send(self, peer: PeerId, message: Message) -> None:
@@ -220,6 +228,7 @@ class Discovery:
     async def _dial(self, address: PeerAddr) -> None:
         peer = address.peer_id
         try:
+            known = peer in self._endpoint.connections
             connection = await self._endpoint.connect(address)
             link = await connection.open(DISCOVERY)
             await link.send(self._gossip.hello())
@@ -228,6 +237,8 @@ class Discovery:
                 link.close(VIEW_FULL)
                 self._note(peer, "has no room for a neighbour, and named others")
                 self._post(lambda now: self._gossip.referred(peer, answer, now))
+                if not known and not self._shares_group(answer.entries[0] if answer.entries else None):
+                    connection.close(VIEW_FULL)  # a seed of many must not hold a connection for each
             else:
                 await self._converse(link, answer)
         except TransportError as error:
@@ -324,15 +335,14 @@ class Discovery:
             with anyio.CancelScope(shield=True), anyio.move_on_after(LAN_FAREWELL):
                 await anyio.to_thread.run_sync(lan.close, abandon_on_cancel=True)
 
+    def _shares_group(self, entry: SignedEntry | None) -> bool:
+        """Whether somebody may want the connection for a bond."""
+        return entry is not None and bool(set(entry.entry.groups) & set(self._gossip.own.entry.groups))
+
     # --- notes
 
     def _note(self, peer: PeerId, text: str) -> None:
-        if peer not in self._attempts and len(self._attempts) >= 1024:
-            self._attempts.pop(next(iter(self._attempts)))
-        notes = self._attempts.setdefault(peer, deque(maxlen=8))
-        # What happens again and again must not push out how it began.
-        times = notes.pop()[1] + 1 if notes and notes[-1][0] == text else 1
-        notes.append((text, times))
+        self._notes.note(peer, text, anyio.current_time())
 
     def _rtt(self, peer: PeerId) -> float | None:
         """As the gossip measured it, now or when it was a neighbour; else as the transport does."""

@@ -159,6 +159,7 @@ class QuicEndpoint(Endpoint):
         name = sock.getsockname()
         self._bound = HostPort(name[0], name[1])
         self.address = PeerAddr(self.peer_id, advertise or routes.advertised(self._bound, sock.family))
+        self._advertise = advertise
         self._sock = sock
         self._config = config
         self.engine = quic_engine(config.engine)
@@ -221,6 +222,11 @@ class QuicEndpoint(Endpoint):
 
     def unserve(self, protocol: Protocol) -> None:
         self._handlers.pop(protocol.name, None)
+
+    def look_up_address(self) -> PeerAddr:
+        if not self._advertise:
+            self.address = PeerAddr(self.peer_id, routes.advertised(self._bound, self._sock.family))
+        return self.address
 
     def watch(self) -> AsyncIterator[ConnectionEvent]:
         return self._watchers.subscribe(ConnectionEvent(kind="up", connection=live) for live in self._live.values())

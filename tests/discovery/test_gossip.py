@@ -9,8 +9,8 @@ from itertools import pairwise
 import pytest
 
 from discovery import DiscoveryConfig, NetworkId, SignedEntry, Version
-from discovery.catalog import Status, bucket_of
 from discovery.anti_entropy import HIGHEST, LOWEST, summarize
+from discovery.catalog import Status, bucket_of
 from discovery.dialling import LOOKS_PER_LOSS
 from discovery.effects import NO_ANSWER, OTHER_NETWORK, VIEW_FULL, Dial, Effect, Emit, Send, Unlink
 from discovery.failure import CONFIRMATIONS
@@ -351,7 +351,9 @@ class TestFailure:
         for accuser in (11, 11, 12, 13, 14, 15):
             gossip.receive(peer(1), Suspicion(suspects=(line(10, by=accuser),)), 1.0)
             passed += sent(gossip.take_effects(), to=2)
-        assert [m.suspects[0].accuser for m in passed if isinstance(m, Suspicion)] == [peer(n) for n in (11, 12, 13, 14)]
+        assert [m.suspects[0].accuser for m in passed if isinstance(m, Suspicion)] == [
+            peer(n) for n in (11, 12, 13, 14)
+        ]
 
     def test_a_quiet_neighbour_is_asked_and_one_that_does_not_answer_is_suspected(self) -> None:
         gossip = linked(0, 1, 2)
@@ -554,7 +556,7 @@ class TestLies:
 
 class TestFloods:
     def test_what_nobody_asked_for_is_taken_in_small_amounts(self) -> None:
-        """A hundred thousand invented peers, all properly signed as far as anybody can tell."""
+        """Ten thousand invented peers, all properly signed as far as anybody can tell."""
         checked = 0
 
         def holds(signed: SignedEntry) -> bool:
@@ -567,13 +569,13 @@ class TestFloods:
             gossip.link_up(peer(number), entry(number), 0.0)
         honest = [entry(number) for number in range(100, 130)]
         gossip.receive(peer(2), News(entries=tuple(honest)), 0.0)
-        for start in range(0, 100_000, 32):
+        for start in range(0, 10_000, 32):
             gossip.receive(peer(1), News(entries=tuple(sybil(start + n) for n in range(32))), 1.0)
             gossip.take_effects()
         assert checked < 1500
         assert len(gossip.catalog) < 1500
         assert all(gossip.catalog.get(signed.entry.peer_id) for signed in honest)
-        assert gossip.counters["entries nobody asked for"] > 98_000
+        assert gossip.counters["entries nobody asked for"] > 8_500
         gossip.receive(peer(2), News(entries=(entry(200),)), 2.0)
         assert status(gossip, 200) is Status.ALIVE, "others are still heard"
 
@@ -595,7 +597,9 @@ class TestFloods:
         assert len(sent(gossip.take_effects(), to=2)) <= 10 * (CONFIRMATIONS + 1)
 
     def test_entries_that_point_at_one_victim_do_not_make_us_attack_it(self) -> None:
-        crowd = tuple(replace(sybil(n), entry=replace(sybil(n).entry, endpoints=(HostPort("victim", 9),))) for n in range(30))
+        crowd = tuple(
+            replace(sybil(n), entry=replace(sybil(n).entry, endpoints=(HostPort("victim", 9),))) for n in range(30)
+        )
         gossip = engine(0, holds=lambda signed: True)
         gossip.link_up(peer(1), entry(1), 0.0)
         gossip.receive(peer(1), News(entries=crowd), 0.0)
