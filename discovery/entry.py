@@ -18,6 +18,8 @@ from transport.ids import ByteId
 from transport.wire import Schema, Size
 
 DOMAIN = b"p2praft/1 entry"
+ID_SIZE = 8
+"""Bytes of an entry's short name."""
 MAX_TAGS = 32
 MAX_GROUPS = 64
 
@@ -90,6 +92,11 @@ class SignedEntry:
     def sign(cls, key: SecretKey, entry: Entry) -> SignedEntry:
         """Sign one's own entry."""
         return cls(entry=entry, signature=key.sign(_signed_bytes(entry)))
+
+    @property
+    def id(self) -> bytes:
+        """Names this entry to neighbours: the first bytes of the signature, which nobody can give to another owner's."""
+        return self.signature[:ID_SIZE]
 
     @property
     def size(self) -> int:

@@ -3,97 +3,77 @@
 How it works
 ============
 
-*Neighbours.* A node keeps links to a few others, about log10(n) + 4 of them (HyParView: Leitão, Pereira and Rodrigues, 2007), and
-knows all members through its catalog, which serves as its passive view. Small networks are simply all connected.
+*Neighbours* (:mod:`discovery.view`, :mod:`discovery.dialling`). A node keeps links to a few others, about log10(n) + 4 of them, and
+knows all members through its catalog. Who has no room says whom else to try.
 
-*News.* An entry that changes the catalog is passed on to all neighbours but the one it came from; what changes nothing
-stops there. Now and then the catalog is compared with a random neighbour's, by hashes first, and only differences travel.
+*News* (:mod:`discovery.spread`). An owner gives its new entry to its neighbours; they announce its name to theirs, and who lacks it
+asks for it. Now and then the catalog is compared with a random neighbour's (:mod:`discovery.anti_entropy`), and only differences
+travel.
 
-*Failure.* A neighbour whose link broke is suspected, and the suspicion spreads. Whoever hears of being suspected answers
-with a newer entry; who does not is lost after a time that grows with log n (SWIM: Das, Gupta and Motivala, 2002). A node that finds
-that its own clock jumped, because it was stopped or starved, gives everybody as much more time (Lifeguard: Dadgar,
-Phillips and Currey, 2018).
+*Failure* (:mod:`discovery.failure`). A neighbour whose link broke, or that does not answer a ping, is suspected. The suspicion goes
+to everybody at once, the suspect included, which refutes it by a newer entry. The suspect's other neighbours, when they hear of
+it, ask it for a sign of life themselves, and join in the accusation if none comes. Who is accused by several has little time
+to answer, who is accused by one has long. A node that finds itself slow gives everybody more time.
 
-*Looking around.* Who watched a lost peer may have watched others that nobody watches now: when half the network vanishes at
-once, some of it has no link into the other half. So each loss makes every node dial a few strangers.
-
-*Healing.* Lost peers and seeds are dialled now and then. When two nodes link, each tells whom it has lost: if the other side
+*Healing*. Lost peers and seeds are dialled now and then. When two nodes link, each tells whom it has lost: if the other side
 has them, they hear of it and answer with newer entries, which reach everybody.
+
+*Bounds*. What nobody asked for is taken in small amounts only; a forged entry ends the link with whoever sent it, since honest
+nodes pass on nothing that they have not verified.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 
-from discovery.catalog import Catalog, Record, Status, bucket_of
+from discovery import anti_entropy
+from discovery.catalog import PRESENT, Catalog, Record, Status
 from discovery.config import DiscoveryConfig
+from discovery.dialling import Dialling
+from discovery.effects import NO_ANSWER, OTHER_NETWORK, VIEW_FULL, Dial, Effect, Emit, Send, Unlink
 from discovery.entry import Entry, NetworkId, SignedEntry, Version
-from discovery.messages import MAX_DIGEST, Digest, Hello, Line, Lost, Message, News, Summary, Suspicion, batches
+from discovery.failure import CONFIRMATIONS, Awareness, Suspicions
+from discovery.messages import (
+    MAX_IDS,
+    MAX_REFERRED,
+    MAX_SUSPECTS,
+    Accusation,
+    Digest,
+    Have,
+    Hello,
+    Lost,
+    Message,
+    News,
+    Ping,
+    Pong,
+    Referral,
+    Summary,
+    Suspicion,
+    Want,
+    batches,
+)
+from discovery.spread import Spread
+from discovery.view import Neighbour, View
 from transport import HostPort, PeerAddr, PeerId, SecretKey
 
+RESOLUTION = 0.001
+"""Seconds between two ticks at least."""
 ROUND_LIMIT = 1.0
-"""Seconds between two ticks beyond which a node doubts itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send a message to a neighbour."""
-
-    peer: PeerId
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class Dial:
-    """Link with a peer."""
-
-    address: PeerAddr
-
-
-@dataclass(frozen=True, slots=True)
-class Unlink:
-    """End the link with a neighbour."""
-
-    peer: PeerId
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Emit:
-    """Tell the application: ``kind`` is joined, updated, suspect, lost, left or recovered."""
-
-    kind: str
-    peer: PeerId
-    reason: str
-
-
-Effect = Send | Dial | Unlink | Emit
-
-VIEW_FULL = "the view is full"
-OTHER_NETWORK = "this node is in another network"
-
-
-FIRST_BACKOFF = 0.25
-"""Seconds before a peer that could not be dialled is tried again, at first."""
-
-
-LOOKS_PER_LOSS = 2
-"""Strangers that are dialled because a peer was lost: so everybody left is looked at about as often."""
-MAX_LOOKS = 20
-"""Strangers that are still to be dialled, at most."""
-LOOK_INTERVAL = 0.5
-"""Seconds, on average, between two strangers; without a loss there is one in a hundred times as long."""
-
-
-@dataclass(slots=True)
-class _Pause:
-    """How long a peer is left alone after dials that came to nothing."""
-
-    until: float = 0.0
-    backoff: float = FIRST_BACKOFF
+"""Seconds that a tick may come late; beyond, a node doubts itself."""
+REFUTE_INTERVAL = 0.5
+"""Seconds between two refutations: accusing a node costs its accuser more than it."""
+BANISHMENT = 60.0
+"""Seconds that a peer which sent something forged is not linked with."""
+MAX_BANISHED = 256
+EAGER_LIMIT = 8
+"""Entries that are handed over whole at a time; beyond, their names are announced."""
+CHOICE_DELAY = 0.02
+"""Seconds between news and the choice of whom to dial: news come in crowds."""
+FORGED = "it sent an entry that its owner did not sign"
 
 
 class Gossip:
@@ -109,11 +89,14 @@ class Gossip:
         rng: The dice.
         now: The clock at the start, seconds, monotonic.
         incarnation: Where to start; above what was used before, if that is known.
+        holds: Whether an entry's signature holds; large simulations remember the answers.
 
     Attributes:
         catalog: All others.
         own: The node's own entry.
-        neighbours: Peers linked now.
+        view: Peers linked now.
+        counters: What was refused, by why.
+        due: When the next tick is worth making, by the clock; inputs may bring it forward.
     """
 
     def __init__(
@@ -128,25 +111,28 @@ class Gossip:
         rng: random.Random,
         now: float,
         incarnation: int = 1,
+        holds: Callable[[SignedEntry], bool] = SignedEntry.holds,
     ) -> None:
         self._key = key
         self._config = config
         self._rng = rng
+        self._holds = holds
         self.me = key.peer_id
         self.network = network
         self.catalog = Catalog(self.me, network)
-        self.neighbours: dict[PeerId, float] = {}
+        self.view = View(config, rng)
+        self.counters: Counter[str] = Counter()
+        self.due = now
+        self._dialling = Dialling(self.me, seeds, self.catalog, self.view, config, rng, now)
+        self._spread = Spread()
+        self._suspicions = Suspicions(config.suspicion_timeout)
+        self._awareness = Awareness()
+        self._banished: dict[PeerId, float] = {}
         self._effects: list[Effect] = []
-        self._seeds = [address for address in seeds if address.peer_id != self.me]
-        self._pauses: dict[PeerId, _Pause] = {}
-        self._dialling: dict[PeerId, float] = {}
-        self._next_dial = now
         self._next_anti_entropy = now + rng.uniform(0.5, 1) * config.anti_entropy_interval
-        self._next_search = now + rng.uniform(1, 3)
-        self._looks = 0
-        self._looking_at: set[PeerId] = set()
-        self._next_look = now + rng.uniform(0.5, 1.5) * 100 * LOOK_INTERVAL
-        self._last_tick = now
+        self._next_choice = now
+        self._next_refutation = now
+        self._accused = False
         self._left = False
         self.own = SignedEntry.sign(
             key,
@@ -159,90 +145,246 @@ class Gossip:
             ),
         )
 
-    # --- inputs
+    @property
+    def neighbours(self) -> dict[PeerId, Neighbour]:
+        """Peers linked now."""
+        return self.view.neighbours
+
+    @property
+    def view_size(self) -> int:
+        """How many neighbours a node in a network of this size wants."""
+        return self.view.size(len(self.catalog) + 1)
+
+    # --- what people ask
+
+    def next_try(self, peer: PeerId) -> float | None:
+        """Until when a peer is left alone because dials came to nothing; None if it is not."""
+        return self._dialling.next_try(peer)
+
+    def is_dialling(self, peer: PeerId) -> bool:
+        """Whether a dial to the peer is under way."""
+        return self._dialling.is_dialling(peer)
+
+    def suspicion_of(self, peer: PeerId) -> tuple[int, float] | None:
+        """How many accuse a suspect, and when it is lost; None if nobody does."""
+        case = self._suspicions.get(peer)
+        return None if case is None else (len(case.accusers), case.deadline)
+
+    # --- time
 
     def tick(self, now: float) -> None:
-        """Let time pass; call it some times a second."""
-        pause = now - self._last_tick
-        self._last_tick = now
-        if pause > ROUND_LIMIT:
-            for record in self.catalog:
-                record.deadline += pause  # it was us who did not listen
-        for record in self.catalog:
-            if record.status is Status.SUSPECT and now >= record.deadline:
-                self.catalog.set_status(record, Status.LOST, now)
-                self._emit("lost", record, "suspected, and did not answer in time")
-                self._looks = min(self._looks + LOOKS_PER_LOSS, MAX_LOOKS)
-                self._next_look = min(self._next_look, now + self._rng.uniform(0, 2) * LOOK_INTERVAL)
-        self._dial_somebody(now)
+        """Let time pass; to be called when it is ``due``, and allowed at any time."""
+        if now - self.due > ROUND_LIMIT:
+            self._doubt_ourselves(now)
+        for peer in self._suspicions.overdue(now):
+            self._lose(peer, now)
+        self._watch(now)
+        if self._accused and now >= self._next_refutation:
+            self._refute(now)
+        if self._spread.busy:
+            self._spread.hurry(now)
+        if now >= self._next_choice and not self._left:
+            if (address := self._dialling.choose(now)) is not None:
+                self._dial(address, now)
+            self._next_choice = self._dialling.deadline(now)
         if now >= self._next_anti_entropy:
             self._next_anti_entropy = now + self._rng.uniform(0.75, 1.25) * self._config.anti_entropy_interval
-            self._forget(now)
-            if self.neighbours:
-                peer = self._rng.choice(sorted(self.neighbours))
-                self._send(peer, Summary(buckets=self.catalog.summary(self.own)))
+            self.catalog.expire(now)
+            self._dialling.forget(now)
+            if (partner := self.view.random()) is not None:
+                self._send(partner, anti_entropy.summarize(self.catalog, self.own))
+        self._finish(now)
+        self.due = max(self._deadline(now), now + RESOLUTION)
+
+    def _deadline(self, now: float) -> float:
+        due = min(
+            self._next_anti_entropy,
+            self._suspicions.deadline,
+            self._spread.deadline(),
+            self.view.deadline(),
+        )
+        if self._accused:
+            due = min(due, self._next_refutation)
+        if not self._left:
+            due = min(due, self._next_choice)
+        return due
+
+    def _choose_anew(self, at: float) -> None:
+        """Whom to dial may be another from then on."""
+        self._next_choice = min(self._next_choice, at)
+        self.due = min(self.due, at)
+
+    def _doubt_ourselves(self, now: float) -> None:
+        """We were stopped, or starved: what we did not hear meanwhile proves nothing (Lifeguard, section IV-A)."""
+        self._awareness.doubt()
+        self._suspicions.grant(now - self.due)
+        self.view.forgive(now)
+
+    def _watch(self, now: float) -> None:
+        for peer in self.view.give_up(now):
+            self._awareness.doubt()
+            record = self.catalog.get(peer)
+            if record is not None and record.status in PRESENT:
+                self._accuse(record, now, "it does not answer")
+                for accuser in self.view.neighbours[peer].accusers:
+                    self._suspicions.confirm(peer, accuser)
+        for peer in self.view.quiet(now):
+            self._ping(peer, now)
+
+    def _finish(self, now: float) -> None:
+        """Send what has gathered while an input was handled."""
+        if not self._spread.busy:
+            return
+        for peer, asked in self._spread.take_asks():
+            self._send(peer, Want(ids=tuple(asked)))
+        for peer, pending in self._spread.take_announcements(now):
+            self._announce_to(peer, pending)
+        self.due = min(self.due, self._spread.deadline())
+
+    def _announce_to(self, peer: PeerId, pending: dict[bytes, bool]) -> None:
+        whole: list[SignedEntry] = []
+        names: list[bytes] = []
+        eager = sum(pending.values()) <= EAGER_LIMIT
+        for entry_id, hand_over in pending.items():
+            record = self.catalog.find(entry_id)
+            if record is None:
+                continue  # there is a newer one by now
+            if hand_over and eager:
+                whole.append(record.signed)
+            else:
+                names.append(entry_id)
+        for batch in batches(whole):
+            self._send(peer, News(entries=batch))
+        for start in range(0, len(names), MAX_IDS):
+            self._send(peer, Have(ids=tuple(names[start : start + MAX_IDS])))
+
+    # --- messages
 
     def receive(self, peer: PeerId, message: Message, now: float) -> None:
         """Handle a neighbour's message."""
-        if peer not in self.neighbours:
+        if peer not in self.view.neighbours:
             return
-        if isinstance(message, News):
-            self._take(message.entries, peer, now)
-        elif isinstance(message, Lost):
-            self._take_lost(message.entries, peer, now)
-        elif isinstance(message, Summary):
-            self._compare(message, peer)
-        elif isinstance(message, Digest):
-            self._answer(message, peer)
-        elif isinstance(message, Suspicion):
-            self._hear_suspicion(message, peer, now)
+        match message:
+            case Ping():
+                self._send(peer, Pong(number=message.number))
+            case Pong():
+                if self.view.pong(peer, message.number, now):
+                    self._awareness.trust()
+            case Have():
+                self._hear_offers(message.ids, peer, now)
+            case Want():
+                self._give(message.ids, peer)
+            case News():
+                self._take(message.entries, peer, now, Status.ALIVE)
+            case Lost():
+                self._take(message.entries, peer, now, Status.LOST)
+            case Summary():
+                if buckets := anti_entropy.differing(self.catalog, self.own, message):
+                    self._send(peer, anti_entropy.digest(self.catalog, self.own, buckets, now, self._rng))
+            case Digest():
+                self._hear_offers(message.ids, peer, now)
+                if lacking := anti_entropy.lacking(self.catalog, self.own, message, now):
+                    self._send(peer, Have(ids=tuple(lacking)))
+            case Suspicion():
+                self._hear_suspicion(message, peer, now)
+            case Hello() | Referral():
+                pass  # they have their place before a link is made
+        if peer in self.view.neighbours:
+            self.view.hear(peer, now)
+        self._finish(now)
 
-    def link_up(self, peer: PeerId, hello: SignedEntry, now: float) -> str | None:
-        """A link with ``peer`` is there, and it said ``hello``; why it is not wanted, if it is not."""
-        self._dialling.pop(peer, None)
-        just_looking = peer in self._looking_at
-        self._looking_at.discard(peer)
+    # --- links
+
+    def hello(self) -> Hello:
+        """How a link begins."""
+        return Hello(entry=self.own, lonely=not self.view.neighbours)
+
+    def referral(self, peer: PeerId) -> Referral:
+        """Whom else to try, for a peer that is not taken in: at random, ourselves first, so that it knows us."""
+        chosen: dict[PeerId, SignedEntry] = {self.me: self.own}
+        for _ in range(3 * MAX_REFERRED):
+            record = self.catalog.draw(Status.ALIVE, self._rng)
+            if record is not None and record.peer_id != peer and len(chosen) < MAX_REFERRED:
+                chosen[record.peer_id] = record.signed
+        return Referral(entries=tuple(chosen.values()))
+
+    def referred(self, peer: PeerId, referral: Referral, now: float) -> None:
+        """A peer that was dialled has no room, and names others."""
+        for signed in referral.entries:
+            if self.catalog.is_news(signed) and self._holds(signed):
+                self._merge(signed, peer, now, Status.ALIVE)
+        self.dial_failed(peer, now)
+
+    def link_up(self, peer: PeerId, hello: SignedEntry, now: float, *, lonely: bool = False) -> str | None:
+        """A link with ``peer`` is there, and it said ``hello``; why it is not wanted, if it is not.
+
+        Args:
+            peer: Who it is, proven.
+            hello: Its entry; the signature holds.
+            now: The clock.
+            lonely: Whether it has no neighbour.
+        """
+        looking = self._dialling.on_link(peer)
         if hello.entry.network != self.network:
             return OTHER_NETWORK
         if hello.entry.peer_id != peer or hello.entry.left:
             return "the entry is not the peer's own"
         if self._left:
             return "this node is leaving"
-        if len(self.neighbours) >= self._config.max_neighbours and peer not in self.neighbours:
-            # Somebody else makes room, at random: newcomers must get in, and they know the rest in a moment.
-            self._unlink(self._rng.choice(sorted(self.neighbours)), VIEW_FULL)
-        self.neighbours[peer] = now
-        self._take((hello,), peer, now)
+        if now < self._banished.get(peer, -math.inf):
+            return FORGED
+        if self.catalog.is_news(hello):
+            # From the owner's own mouth, and hardly anybody else has heard it: handed over whole.
+            self._merge(hello, self.me, now, Status.ALIVE, whole=True, but=(peer,))
         record = self.catalog.get(peer)
-        if record is not None and record.signed != hello:
+        if record is None:
+            return "the catalog is full"
+        if self.view.is_full and peer not in self.view.neighbours:
+            spare = self.view.room_for_lonely(now) if lonely else None
+            if spare is None:
+                self._finish(now)
+                return VIEW_FULL
+            self._unlink(spare, VIEW_FULL, now)
+        self._link(record, hello, now)
+        if looking and len(self.view.neighbours) > self.view_size:
+            self._unlink(peer, VIEW_FULL, now)
+        self._finish(now)
+        self._choose_anew(now)
+        return None
+
+    def _link(self, record: Record, hello: SignedEntry, now: float) -> None:
+        peer = record.peer_id
+        record.met = True
+        if peer in self.view.neighbours:
+            self._spread.unlink(peer, now)  # a new link takes the old one's place
+        self.view.add(peer, now, leads=self.me < peer)
+        self._spread.link(peer)
+        if record.signed != hello:
             # It forgot its own past, and would be taken for it: shown that, it jumps above.
             self._send(peer, News(entries=(record.signed,)))
-        if record is None:
-            del self.neighbours[peer]
-            return "the catalog is full"
         if record.status in (Status.SUSPECT, Status.LOST):
             # It answers, so it is there; others learn that from the newer entry that it makes when it hears of this.
-            self._send(peer, Suspicion(suspects=(_line(record),)))
-            self._revive(record, now, "it is linked again")
-        gone = [_line(r) for r in self.catalog if r.status in (Status.SUSPECT, Status.LOST)]
+            self._send(peer, Suspicion(suspects=(self._accusation(record),)))
+            self._suspicions.close(peer)
+            self.catalog.set_status(record, Status.ALIVE, now)
+            self._emit("recovered", record, "it is linked again")
+        gone = self.catalog.of(Status.SUSPECT) + self.catalog.of(Status.LOST)
         if gone:
-            self._send(peer, Suspicion(suspects=tuple(gone[:MAX_DIGEST])))
-        self._send(peer, Summary(buckets=self.catalog.summary(self.own)))
-        self._pauses.pop(peer, None)
-        if just_looking and len(self.neighbours) > self.view_size:
-            self._unlink(peer, VIEW_FULL)
-        return None
+            self._send(peer, Suspicion(suspects=tuple(map(self._accusation, gone[:MAX_SUSPECTS]))))
+        if self.me < peer:  # one side begins
+            self._send(peer, anti_entropy.summarize(self.catalog, self.own))
 
     def link_down(self, peer: PeerId, now: float, *, reason: str, orderly: bool) -> None:
         """The link with a neighbour ended; ``orderly`` if one side wanted it."""
-        if self.neighbours.pop(peer, None) is None:
+        if self.view.neighbours.pop(peer, None) is None:
             return
+        self._spread.unlink(peer, now)
         record = self.catalog.get(peer)
-        if orderly or record is None or record.status is not Status.ALIVE:
-            return
-        self._suspect(record, now, f"its link broke: {reason}")
-        self._flood(Suspicion(suspects=(_line(record),)), but=peer)
-        self._dial(record.signed.entry.address, now)
+        if not orderly and record is not None and record.status is Status.ALIVE:
+            self._accuse(record, now, f"its link broke: {reason}")
+            self._dial(record.signed.entry.address, now)
+        self._finish(now)
+        self._choose_anew(now)
 
     def dial_failed(self, peer: PeerId, now: float, *, unreachable: bool = False) -> None:
         """A dial came to nothing.
@@ -252,18 +394,20 @@ class Gossip:
             now: The clock.
             unreachable: Whether nothing answered, rather than that it did not want to link.
         """
-        self._dialling.pop(peer, None)
-        self._looking_at.discard(peer)
-        if peer in self.neighbours:
-            return  # the peer's own dial was first
-        pause = self._pauses.setdefault(peer, _Pause())
-        pause.until = now + self._rng.uniform(0.75, 1.25) * pause.backoff
-        pause.backoff = min(pause.backoff * 2, self._config.seed_backoff)
+        self._dialling.on_failure(peer, now, unreachable=unreachable)
         record = self.catalog.get(peer)
-        if unreachable and record is not None and record.status is Status.ALIVE:
+        if unreachable and peer not in self.view.neighbours and record is not None and record.status is Status.ALIVE:
             # All that watched it may be gone with it: then a stranger's dial is what finds out.
-            self._suspect(record, now, "it cannot be dialled")
-            self._flood(Suspicion(suspects=(_line(record),)))
+            self._accuse(record, now, "it cannot be dialled")
+        self._finish(now)
+        self._choose_anew(now)
+
+    def add_seed(self, address: PeerAddr, now: float) -> None:
+        """One more to try first, found in the neighbourhood."""
+        self._dialling.add_seed(address)
+        self._choose_anew(now)
+
+    # --- our own entry
 
     def update(self, *, groups: Collection[bytes] | None = None, endpoints: Sequence[HostPort] | None = None) -> None:
         """Announce a change of the node's own entry."""
@@ -274,65 +418,124 @@ class Gossip:
             endpoints=entry.endpoints if endpoints is None else tuple(endpoints),
         )
         if changed != entry:
-            self._announce(replace(changed, version=Version(entry.version.incarnation, entry.version.sequence + 1)))
+            self._publish(replace(changed, version=_next(entry.version)))
 
     def leave(self) -> None:
         """Say goodbye to everybody."""
-        entry = self.own.entry
         self._left = True
-        self._announce(
-            replace(entry, left=True, version=Version(entry.version.incarnation, entry.version.sequence + 1))
-        )
+        self._publish(replace(self.own.entry, left=True, version=_next(self.own.entry.version)))
 
-    # --- outputs
+    def _publish(self, entry: Entry) -> None:
+        self.own = SignedEntry.sign(self._key, entry)
+        self._flood(News(entries=(self.own,)))
 
-    def take_effects(self) -> list[Effect]:
-        """What is to be done because of the inputs since the last call."""
-        effects, self._effects = self._effects, []
-        return effects
+    def _hear_of_myself(self, signed: SignedEntry, source: PeerId) -> None:
+        """An entry of ours that is newer than ours: our own past, from before we forgot it. Jump above it."""
+        theirs, ours = signed.entry.version, self.own.entry.version
+        if signed == self.own:
+            return
+        if theirs < ours:
+            self._send(source, News(entries=(self.own,)))
+        elif self._holds(signed) and not self._left:
+            self._publish(replace(self.own.entry, version=Version(theirs.incarnation + 1, 1)))
 
-    @property
-    def view_size(self) -> int:
-        """How many neighbours a node in a network of this size wants."""
-        members = len(self.catalog) + 1
-        return min(self._config.max_neighbours, max(6, math.ceil(math.log10(members)) + 4))
+    def _refute(self, now: float) -> None:
+        """Answer to being suspected.
 
-    # --- news
-
-    def _take(self, entries: Sequence[SignedEntry], source: PeerId, now: float) -> None:
-        news: list[SignedEntry] = []
-        for signed in entries:
-            if signed.entry.peer_id == self.me:
-                self._hear_of_myself(signed)
-            elif self.catalog.is_news(signed) and signed.holds() and self._merge(signed, source, now):
-                news.append(signed)
-        if news:
-            for batch in batches(news):
-                self._flood(News(entries=batch), but=source)
-
-    def _take_lost(self, entries: Sequence[SignedEntry], source: PeerId, now: float) -> None:
-        """Remember peers that a neighbour has lost, without ever having thought them alive.
-
-        A neighbour can be wrong: whoever of ours is linked with such a peer lets it answer.
+        Source: SWIM, section 4.2: only the suspect itself raises its version.
         """
-        for signed in entries:
-            record = self.catalog.get(signed.entry.peer_id)
-            if signed.entry.peer_id == self.me or (record is not None and record.status is not Status.LOST):
-                self._take((signed,), source, now)
-            elif self.catalog.is_news(signed) and not signed.entry.left and signed.holds():
-                merged = self.catalog.merge(signed, now, source=source)
-                if merged is not None:
-                    self.catalog.set_status(merged[0], Status.LOST, now)
-                    self._flood(Suspicion(suspects=(_line(merged[0]),)), but=source)
-        self._hear_suspicion(Suspicion(suspects=tuple(map(_line_of, entries))), source, now)
+        self._accused = False
+        self._next_refutation = now + REFUTE_INTERVAL
+        if not self._left:
+            self._awareness.doubt()
+            self._publish(replace(self.own.entry, version=_next(self.own.entry.version)))
 
-    def _merge(self, signed: SignedEntry, source: PeerId, now: float) -> bool:
-        merged = self.catalog.merge(signed, now, source=source)
+    # --- entries
+
+    def _hear_offers(self, ids: Iterable[bytes], peer: PeerId, now: float) -> None:
+        open_to = self.catalog.is_open_to(peer)
+        for entry_id in ids:
+            if entry_id == self.own.id or self.catalog.find(entry_id) is not None:
+                self._spread.has(peer, entry_id)
+            elif open_to:
+                self._spread.offer(peer, entry_id, now)
+
+    def _give(self, ids: Iterable[bytes], peer: PeerId) -> None:
+        entries: list[SignedEntry] = []
+        suspects: list[Record] = []
+        lost: list[SignedEntry] = []
+        for entry_id in dict.fromkeys(ids):
+            record = self.catalog.find(entry_id)
+            if entry_id == self.own.id:
+                entries.append(self.own)
+            elif record is not None and record.status is Status.LOST:
+                lost.append(record.signed)
+            elif record is not None:
+                entries.append(record.signed)
+                if record.status is Status.SUSPECT:
+                    suspects.append(record)
+        for batch in batches(entries):
+            self._send(peer, News(entries=batch))
+        for batch in batches(lost):
+            self._send(peer, Lost(entries=batch))
+        if suspects:
+            self._send(peer, Suspicion(suspects=tuple(map(self._accusation, suspects[:MAX_SUSPECTS]))))
+
+    def _take(self, entries: Sequence[SignedEntry], source: PeerId, now: float, status: Status) -> None:
+        neighbour = self.view.neighbours[source]
+        for signed in entries:
+            asked, holders = self._spread.arrive(source, signed.id, now)
+            peer = signed.entry.peer_id
+            if peer == self.me:
+                self._hear_of_myself(signed, source)
+                if status is Status.LOST:
+                    self._hear_accusation(Accusation(peer_id=peer, version=signed.entry.version, accuser=source), now)
+                continue
+            if not self.catalog.is_news(signed):
+                if signed.entry.network != self.network:
+                    self.counters["foreign entries"] += 1
+                elif status is Status.LOST:
+                    accusation = Accusation(peer_id=peer, version=signed.entry.version, accuser=source)
+                    self._hear_suspicion(Suspicion(suspects=(accusation,)), source, now)
+                continue
+            if not asked and not neighbour.gifts.take(now):
+                self.counters["entries nobody asked for"] += 1
+                if self.catalog.is_open_to(source):
+                    self._spread.offer(source, signed.id, now)  # perhaps, but at our pace
+                continue
+            if not self._holds(signed):
+                self.counters["forged entries"] += 1
+                self._banish(source, now)
+                return
+            self._merge(signed, source, now, status, but=(source, *holders))
+
+    def _merge(
+        self,
+        signed: SignedEntry,
+        source: PeerId,
+        now: float,
+        status: Status,
+        *,
+        whole: bool = False,
+        but: Iterable[PeerId] = (),
+    ) -> None:
+        """Take an entry whose signature holds, tell the application, and pass it on."""
+        entry = signed.entry
+        known = self.catalog.get(entry.peer_id)
+        # Whom a neighbour has lost we only look for; but what is newer than what we know was made by somebody alive.
+        lost = status is Status.LOST and not entry.left and (known is None or known.status is Status.LOST)
+        merged = self.catalog.merge(signed, now, source=source, status=Status.LOST if lost else None)
         if merged is None:
-            return False
+            self.counters["entries without room"] += 1
+            return
         record, before = merged
-        if record.status is Status.LEFT:
-            if before in (Status.ALIVE, Status.SUSPECT):
+        self._suspicions.close(entry.peer_id)
+        self._choose_anew(now + CHOICE_DELAY)
+        self._spread.announce(signed.id, but, whole=whole)  # to the owner as well: it may have forgotten this past
+        if record.status is Status.LOST:
+            self._flood(Suspicion(suspects=(self._accusation(record),)), but=source)
+        elif record.status is Status.LEFT:
+            if before in PRESENT:
                 self._emit("left", record, "it said goodbye")
         elif before is None or before is Status.LEFT:
             self._emit("joined", record, "a signed entry came")
@@ -342,207 +545,125 @@ class Gossip:
             self._emit("recovered", record, "it refuted the suspicion")
         else:
             self._emit("updated", record, "it made a newer entry")
-        return True
 
-    def _hear_of_myself(self, signed: SignedEntry) -> None:
-        """An entry of ours that is newer than ours: our own past, from before we forgot it. Jump above it."""
-        theirs = signed.entry.version
-        if theirs >= self.own.entry.version and signed != self.own and signed.holds():
-            self._announce(replace(self.own.entry, version=Version(theirs.incarnation + 1, 1)))
-
-    def _announce(self, entry: Entry) -> None:
-        self.own = SignedEntry.sign(self._key, entry)
-        self._flood(News(entries=(self.own,)))
-
-    # --- anti-entropy
-
-    def _compare(self, summary: Summary, peer: PeerId) -> None:
-        mine = self.catalog.summary(self.own)
-        differing = [at for at, (a, b) in enumerate(zip(mine, summary.buckets, strict=True)) if a != b]
-        if differing:
-            self._rng.shuffle(differing)
-            self._send(peer, self._digest(differing, answer=True))
-
-    def _answer(self, digest: Digest, peer: PeerId) -> None:
-        theirs = {line.peer_id: line.version for line in digest.lines}
-        wanted = set(digest.buckets)
-        newer: dict[Status, list[SignedEntry]] = {status: [] for status in Status}
-        for signed in self._known(wanted):
-            version = theirs.get(signed.entry.peer_id)
-            if version is None or signed.entry.version > version:
-                record = self.catalog.get(signed.entry.peer_id)
-                newer[Status.ALIVE if record is None else record.status].append(signed)
-        for batch in batches(newer[Status.ALIVE] + newer[Status.SUSPECT] + newer[Status.LEFT]):
-            self._send(peer, News(entries=batch))
-        for batch in batches(newer[Status.LOST]):
-            self._send(peer, Lost(entries=batch))
-        if suspects := newer[Status.SUSPECT]:
-            self._send(peer, Suspicion(suspects=tuple(map(_line_of, suspects[:MAX_DIGEST]))))
-        if digest.answer:
-            self._send(peer, self._digest(list(digest.buckets), answer=False))
-
-    def _digest(self, buckets: list[int], *, answer: bool) -> Digest:
-        """Lines of as many of the buckets as fit, at least one bucket."""
-        taken: list[int] = []
-        lines: list[Line] = []
-        for bucket in buckets:
-            more = [Line(peer_id=s.entry.peer_id, version=s.entry.version) for s in self._known({bucket})]
-            if taken and len(lines) + len(more) > MAX_DIGEST:
-                break
-            taken.append(bucket)
-            lines.extend(more)
-        return Digest(buckets=tuple(taken), lines=tuple(lines[:MAX_DIGEST]), answer=answer)
-
-    def _known(self, buckets: set[int]) -> list[SignedEntry]:
-        known = [record.signed for bucket in buckets for record in self.catalog.in_bucket(bucket)]
-        if bucket_of(self.me) in buckets:
-            known.append(self.own)
-        return known
+    def _banish(self, peer: PeerId, now: float) -> None:
+        if len(self._banished) >= MAX_BANISHED:
+            del self._banished[next(iter(self._banished))]
+        self._banished[peer] = now + BANISHMENT
+        self._unlink(peer, FORGED, now)
 
     # --- failure
 
-    def _suspect(self, record: Record, now: float, reason: str) -> None:
-        deadline = now + self._config.suspicion_timeout * max(1.0, math.log10(len(self.catalog) + 1))
-        self.catalog.set_status(record, Status.SUSPECT, now, deadline=deadline)
-        self._emit("suspect", record, reason)
+    def _accuse(self, record: Record, now: float, reason: str) -> None:
+        """Suspect a peer by what we saw ourselves."""
+        if self._suspect(record, self.me, now, reason):
+            self._flood(Suspicion(suspects=(self._accusation(record),)))
 
-    def _revive(self, record: Record, now: float, reason: str) -> None:
-        self.catalog.set_status(record, Status.ALIVE, now)
-        self._emit("recovered", record, reason)
+    def _suspect(self, record: Record, accuser: PeerId, now: float, reason: str) -> bool:
+        """Open or strengthen the case against a peer; whether others should hear of it."""
+        peer = record.peer_id
+        if peer in self._suspicions:
+            news = self._suspicions.confirm(peer, accuser)
+        else:
+            members = len(self.catalog) + 1
+            self._suspicions.open(peer, record.version, accuser, now, members=members)
+            self.catalog.set_status(record, Status.SUSPECT, now)
+            self._emit("suspect", record, reason)
+            news = True
+        self.due = min(self.due, self._suspicions.deadline)
+        return news
+
+    def _lose(self, peer: PeerId, now: float) -> None:
+        case = self._suspicions.get(peer)
+        accusers = len(case.accusers) if case else 0
+        self._suspicions.close(peer)
+        record = self.catalog.get(peer)
+        if record is None or record.status is not Status.SUSPECT:
+            return
+        self.catalog.set_status(record, Status.LOST, now)
+        who = "one peer" if accusers == 1 else f"{accusers} peers"
+        self._emit("lost", record, f"suspected by {who}, and did not answer in time")
+        if peer in self.view.neighbours:
+            self._unlink(peer, NO_ANSWER, now)
+        self._dialling.on_loss(now)
+        self._choose_anew(now)
 
     def _hear_suspicion(self, message: Suspicion, source: PeerId, now: float) -> None:
-        spread: list[Line] = []
-        for line in message.suspects:
-            if line.peer_id == self.me:
-                self._refute(line, source)
+        neighbour = self.view.neighbours.get(source)
+        spread: list[Accusation] = []
+        for accusation in message.suspects:
+            if accusation.peer_id == self.me:
+                self._hear_accusation(accusation, now, source)
                 continue
-            record = self.catalog.get(line.peer_id)
-            if record is None:
+            record = self.catalog.get(accusation.peer_id)
+            if record is None or (neighbour is not None and not neighbour.accusations.take(now)):
                 continue
-            if record.version > line.version:
+            if record.version > accusation.version:
                 self._send(source, News(entries=(record.signed,)))
-            elif record.status is Status.ALIVE:
-                if line.peer_id in self.neighbours:
-                    self._send(line.peer_id, Suspicion(suspects=(line,)))  # it can answer for itself
-                else:
-                    self._suspect(record, now, "a neighbour cannot reach it")
-                    spread.append(line)
+            elif record.status in PRESENT and record.version == accusation.version:
+                if record.status is Status.ALIVE and record.peer_id in self.view.neighbours:
+                    # It can answer for itself, and we see whether it does.
+                    self._send(record.peer_id, Suspicion(suspects=(accusation,)))
+                    self._ping(record.peer_id, now)
+                    accusers = self.view.neighbours[record.peer_id].accusers
+                    if len(accusers) <= CONFIRMATIONS and accusation.accuser not in accusers:
+                        accusers.append(accusation.accuser)
+                elif self._suspect(record, accusation.accuser, now, f"{accusation.accuser.short} cannot reach it"):
+                    spread.append(accusation)
         if spread:
             self._flood(Suspicion(suspects=tuple(spread)), but=source)
 
-    def _refute(self, line: Line, source: PeerId) -> None:
-        """Answer to being suspected.
-
-        Source: SWIM, section 4.2: only the suspect itself raises its version.
-        """
+    def _hear_accusation(self, accusation: Accusation, now: float, source: PeerId | None = None) -> None:
+        """We are suspected. A version above ours is no reason to jump, since an accusation is not signed: its entry would be."""
         version = self.own.entry.version
-        if line.version == version and not self._left:
-            self._announce(replace(self.own.entry, version=Version(version.incarnation, version.sequence + 1)))
-        elif line.version > version:
-            # A line is not signed, so it is no reason to jump; the entry that it speaks of would be.
-            self._send(source, self._digest([bucket_of(self.me)], answer=False))
-        else:
-            self._send(source, News(entries=(self.own,)))
+        if accusation.version == version:
+            self._accused = True
+            if now >= self._next_refutation:
+                self._refute(now)
+            else:
+                self.due = min(self.due, self._next_refutation)
+        elif accusation.version < version:
+            if source is not None:
+                self._send(source, News(entries=(self.own,)))
+        elif source is not None:
+            self._send(source, anti_entropy.summarize(self.catalog, self.own))
 
-    # --- neighbours
+    def _accusation(self, record: Record) -> Accusation:
+        return Accusation(peer_id=record.peer_id, version=record.version, accuser=self.me)
 
-    def _dial_somebody(self, now: float) -> None:
-        if now < self._next_dial or self._left:
-            return
-        for peer, since in list(self._dialling.items()):
-            if now - since > 15:
-                del self._dialling[peer]
-                self._looking_at.discard(peer)
-        address = (
-            self._seed_to_dial(now)
-            or self._lost_to_dial(now)
-            or self._neighbour_to_dial(now)
-            or self._stranger_to_dial(now)
-        )
-        if address is not None:
-            self._next_dial = now + self._config.dial_interval
-            self._dial(address, now)
+    def _ping(self, peer: PeerId, now: float) -> None:
+        number = self.view.ping(peer, now, self._awareness.factor)
+        if number is not None:
+            self._send(peer, Ping(number=number))
+            self.due = min(self.due, now + self._config.ping_timeout)
+
+    # --- effects
+
+    def take_effects(self) -> list[Effect]:
+        """What is to be done because of the inputs since the last call."""
+        effects, self._effects = self._effects, []
+        return effects
 
     def _dial(self, address: PeerAddr, now: float) -> None:
-        peer = address.peer_id
-        if peer not in self.neighbours and peer not in self._dialling and peer != self.me:
-            self._dialling[peer] = now
+        if self._dialling.start(address, now):
             self._effects.append(Dial(address))
 
-    def _seed_to_dial(self, now: float) -> PeerAddr | None:
-        for address in self._seeds:
-            record = self.catalog.get(address.peer_id)
-            known = record is not None and record.status in (Status.ALIVE, Status.LEFT)
-            if not known and self._may_dial(address.peer_id, now):
-                return address
-        return None
-
-    def _may_dial(self, peer: PeerId, now: float) -> bool:
-        pause = self._pauses.get(peer)
-        return peer not in self.neighbours and peer not in self._dialling and (pause is None or now >= pause.until)
-
-    def _neighbour_to_dial(self, now: float) -> PeerAddr | None:
-        # Dials to lost peers hang for long, and must not keep a node from the living.
-        awaited = sum(record.status is Status.ALIVE for record in map(self.catalog.get, self._dialling) if record)
-        return None if len(self.neighbours) + awaited >= self.view_size else self._spare(now)
-
-    def _stranger_to_dial(self, now: float) -> PeerAddr | None:
-        if now < self._next_look:
-            return None
-        self._looks = max(0, self._looks - 1)
-        self._next_look = now + self._rng.uniform(0.5, 1.5) * LOOK_INTERVAL * (1 if self._looks else 100)
-        address = self._spare(now)
-        if address is not None:
-            self._looking_at.add(address.peer_id)
-        return address
-
-    def _spare(self, now: float) -> PeerAddr | None:
-        """A living peer that is no neighbour, at random."""
-        spare = [
-            record.signed.entry.address
-            for record in self.catalog
-            if record.status is Status.ALIVE and self._may_dial(record.signed.entry.peer_id, now)
-        ]
-        return self._rng.choice(spare) if spare else None
-
-    def _lost_to_dial(self, now: float) -> PeerAddr | None:
-        if now < self._next_search:
-            return None
-        self._next_search = now + self._rng.uniform(1.0, 3.0)
-        lost = [record.signed.entry.address for record in self.catalog if record.status is Status.LOST]
-        return self._rng.choice(lost) if lost else None
-
-    def _forget(self, now: float) -> None:
-        self.catalog.expire(now)
-        seeds = {address.peer_id for address in self._seeds}
-        for peer in [peer for peer in self._pauses if peer not in seeds and self.catalog.get(peer) is None]:
-            del self._pauses[peer]
-
-    def _unlink(self, peer: PeerId, reason: str) -> None:
-        del self.neighbours[peer]
+    def _unlink(self, peer: PeerId, reason: str, now: float) -> None:
+        del self.view.neighbours[peer]
+        self._spread.unlink(peer, now)
         self._effects.append(Unlink(peer, reason))
-
-    # --- sending
 
     def _send(self, peer: PeerId, message: Message) -> None:
         self._effects.append(Send(peer, message))
 
     def _flood(self, message: Message, *, but: PeerId | None = None) -> None:
-        for peer in self.neighbours:
+        for peer in self.view.neighbours:
             if peer != but:
                 self._effects.append(Send(peer, message))
 
     def _emit(self, kind: str, record: Record, reason: str) -> None:
-        self._effects.append(Emit(kind, record.signed.entry.peer_id, reason))
-
-    def hello(self) -> Hello:
-        """How a link begins."""
-        return Hello(entry=self.own)
+        self._effects.append(Emit(kind, record.peer_id, reason))
 
 
-def _line(record: Record) -> Line:
-    return _line_of(record.signed)
-
-
-def _line_of(signed: SignedEntry) -> Line:
-    return Line(peer_id=signed.entry.peer_id, version=signed.entry.version)
+def _next(version: Version) -> Version:
+    return Version(version.incarnation, version.sequence + 1)

@@ -9,15 +9,17 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 from anyio.abc import TaskGroup
 
 from discovery.config import DiscoveryConfig
-from discovery.entry import NetworkId
-from discovery.gossip import OTHER_NETWORK, VIEW_FULL, Dial, Emit, Gossip, Send, Unlink
-from discovery.messages import DISCOVERY, Hello, Message
+from discovery.effects import LEAVING, ORDERLY, OTHER_NETWORK, VIEW_FULL, Dial, Emit, Send, Unlink
+from discovery.entry import NetworkId, SignedEntry
+from discovery.explain import Notes, explain
+from discovery.gossip import Gossip
+from discovery.messages import DISCOVERY, Hello, Message, Referral
 from discovery.peers import Peers
 from discovery.state import KnownPeers
 from transport import (
@@ -34,16 +36,22 @@ from transport import (
 )
 from transport.tasks import owned_tasks
 
+if TYPE_CHECKING:
+    from discovery.lan import Lan
+
 logger = logging.getLogger("discovery")
 
-TICK = 0.1
 HELLO_TIMEOUT = 5.0
 """Seconds that a neighbour has to say hello."""
 FAREWELL = 0.05
 """Seconds that a departure has to get out."""
 DUPLICATE = "duplicate discovery link"
-LEAVING = "the node leaves"
-ORDERLY = frozenset({VIEW_FULL, OTHER_NETWORK, DUPLICATE, LEAVING})
+ADDRESS_INTERVAL = 5.0
+"""Seconds between two looks at our own address."""
+LAN_INTERVAL = 0.25
+"""Seconds between two looks at what was found in the local network."""
+LAN_FAREWELL = 2.0
+"""Seconds that saying goodbye to the local network may take."""
 
 
 class Discovery:
@@ -58,6 +66,10 @@ class Discovery:
         config: Intervals and limits.
         rng: The dice.
         state_path: A file for the node's incarnation and the peers it knows, so that a restart needs no seed.
+        lan: Whether to look for peers in the local network by multicast DNS, and to be found so.
+
+    Raises:
+        ConfigError: ``lan`` needs the extra of that name, and it is not installed.
 
     Attributes:
         peers: The other nodes.
@@ -74,8 +86,10 @@ class Discovery:
         config: DiscoveryConfig | None = None,
         rng: random.Random | None = None,
         state_path: Path | None = None,
+        lan: bool = False,
     ) -> None:
         self._endpoint = endpoint
+        self._lan = _lan(endpoint.address, NetworkId.of(network)) if lan else None
         self._known = KnownPeers(state_path)
         self._gossip = Gossip(
             key=key,
@@ -88,10 +102,11 @@ class Discovery:
             now=anyio.current_time(),
             incarnation=self._known.incarnation + 1,
         )
+        self._gossip.counters = endpoint.counters
         self._name = network
         self._links: dict[PeerId, Link] = {}
         self._strangers: set[PeerId] = set()
-        self._attempts: dict[PeerId, deque[tuple[str, int]]] = {}
+        self._notes = Notes()
         self._inbox: deque[Callable[[float], None]] = deque()
         self._woken = anyio.Event()
         self._owned = owned_tasks()
@@ -102,6 +117,8 @@ class Discovery:
         self._tasks = await self._owned.__aenter__()
         self._endpoint.serve(DISCOVERY, self._accept)
         self._tasks.start_soon(self._run, name="discovery")
+        if self._lan is not None:
+            self._tasks.start_soon(self._look_around, self._lan, name="discovery in the local network")
         return self
 
     async def __aexit__(
@@ -133,41 +150,43 @@ class Discovery:
 
     def explain(self, peer_id: PeerId) -> str:
         """What is known of a peer, what was tried, and what came of it."""
-        record = self._gossip.catalog.get(peer_id)
-        lines = []
-        if record is None:
-            lines.append(f"{peer_id.short} is not in the catalog of network {self._name!r}")
-        else:
-            entry = record.signed.entry
-            where = ", ".join(map(str, entry.endpoints))
-            lines.append(f"{peer_id.short} is {record.status.value}, version {entry.version}, at {where}")
-        if peer_id in self._links:
-            lines.append("it is a neighbour for gossip")
-        if peer_id in self._endpoint.connections:
-            lines.append("it is connected")
-        for text, times in self._attempts.get(peer_id, ()):
-            lines.append(f"it {text}" + (f" ({times} times)" if times > 1 else ""))
-        return "\n".join(lines)
+        return explain(
+            self._gossip,
+            self._notes,
+            peer_id,
+            anyio.current_time(),
+            network=self._name,
+            connected=peer_id in self._endpoint.connections,
+        )
 
     # --- the engine's turn
 
     async def _run(self) -> None:
-        next_tick = anyio.current_time()
-        next_save = next_tick + 5
+        next_save = next_look = anyio.current_time() + ADDRESS_INTERVAL
         while True:
-            with anyio.move_on_at(next_tick):
+            with anyio.move_on_at(min(self._gossip.due, next_save, next_look)):
                 await self._woken.wait()
             self._woken = anyio.Event()
             now = anyio.current_time()
-            while self._inbox:
+            while self._inbox:  # before the tick: whoever was stopped must not judge by what waits here
                 self._inbox.popleft()(now)
-            if now >= next_tick:
+            if now >= self._gossip.due:
                 self._gossip.tick(now)
-                next_tick = now + TICK
             self._perform()
+            if now >= next_look:
+                self._look_at_ourselves()
+                next_look = now + ADDRESS_INTERVAL
             if now >= next_save:
                 self._save()
                 next_save = now + 60
+
+    def _look_at_ourselves(self) -> None:
+        """A machine that moved has another address: others must hear of it."""
+        endpoints = self._endpoint.look_up_address().endpoints
+        if endpoints != self._gossip.own.entry.endpoints:
+            logger.info("this node is now at %s", ", ".join(map(str, endpoints)))
+            self._gossip.update(endpoints=endpoints)
+            self._perform()
 
     def _perform(self) -> None:
         for effect in self._gossip.take_effects():
@@ -179,7 +198,14 @@ class Discovery:
                 if (link := self._links.pop(effect.peer, None)) is not None:
                     link.close(effect.reason)
             elif isinstance(effect, Emit):
-                logger.debug("%s %s: %s", effect.peer.short, effect.kind, effect.reason)
+                logger.debug(
+                    "peer %s %s: %s",
+                    effect.peer.short,
+                    effect.kind,
+                    effect.reason,
+                    extra={"peer": str(effect.peer), "event": effect.kind},
+                )
+                self._notes.changed(effect.peer, effect.kind, effect.reason, anyio.current_time())
                 self.peers.tell(effect.kind, effect.peer, effect.reason)
 
     def _send(self, peer: PeerId, message: Message) -> None:
@@ -202,25 +228,38 @@ class Discovery:
     async def _dial(self, address: PeerAddr) -> None:
         peer = address.peer_id
         try:
+            known = peer in self._endpoint.connections
             connection = await self._endpoint.connect(address)
             link = await connection.open(DISCOVERY)
             await link.send(self._gossip.hello())
-            await self._converse(link)
+            answer = await self._first_word(link)
+            if isinstance(answer, Referral):
+                link.close(VIEW_FULL)
+                self._note(peer, "has no room for a neighbour, and named others")
+                self._post(lambda now: self._gossip.referred(peer, answer, now))
+                if not known and not self._shares_group(answer.entries[0] if answer.entries else None):
+                    connection.close(VIEW_FULL)  # a seed of many must not hold a connection for each
+            else:
+                await self._converse(link, answer)
         except TransportError as error:
             self._note(peer, f"could not be linked: {error}")
             unreachable = isinstance(error, Unreachable | WrongIdentity)  # nobody is there, or somebody else
             self._post(lambda now: self._gossip.dial_failed(peer, now, unreachable=unreachable))
 
     async def _accept(self, link: Link) -> None:
-        link.send_nowait(self._gossip.hello())
-        await self._converse(link)
+        await self._converse(link, await self._first_word(link))
 
-    async def _converse(self, link: Link) -> None:
-        """Take a neighbour's hello and whatever it says until the link ends."""
-        hello: Message | None = None
+    async def _first_word(self, link: Link) -> Message | None:
+        """What the other side says first; None if it says nothing in time."""
         with anyio.move_on_after(HELLO_TIMEOUT):
-            hello = await link.receive()
+            word: Message = await link.receive()
+            return word
+        return None
+
+    async def _converse(self, link: Link, hello: Message | None) -> None:
+        """Take a neighbour's hello, answer it if the neighbour dialled, and hear it until the link ends."""
         if not isinstance(hello, Hello) or not hello.entry.holds():
+            self._endpoint.counters["discovery: no hello"] += 1
             link.close("a discovery link opens with the peer's own signed entry, in time")
         elif self._adopt(link, hello):
             await self._listen(link, link.peer_id)
@@ -236,9 +275,13 @@ class Discovery:
                 link.close(DUPLICATE)
                 return False
             standing.close(DUPLICATE)
-        problem = self._gossip.link_up(peer, hello.entry, anyio.current_time())
+        answer = self._gossip.hello()
+        problem = self._gossip.link_up(peer, hello.entry, anyio.current_time(), lonely=hello.lonely)
         if problem is not None:
-            self._note(peer, f"is not wanted as a neighbour: {problem}")
+            if problem != VIEW_FULL:
+                self._note(peer, f"is not wanted as a neighbour: {problem}")
+            elif not link.dialled:
+                link.send_nowait(self._gossip.referral(peer))
             if problem == OTHER_NETWORK and len(self._strangers) < 1024 and peer not in self._strangers:
                 self._strangers.add(peer)  # once is enough to act on
                 logger.warning(
@@ -248,6 +291,8 @@ class Discovery:
             self._woken.set()
             return False
         self._links[peer] = link
+        if not link.dialled:
+            self._send(peer, answer)
         self._note(peer, "was linked")
         self.peers.wake()
         self._perform()  # now: a wish to end the link must not hit the one after it
@@ -271,23 +316,49 @@ class Discovery:
         if peer in self._links:
             return  # there is a new one already
         # Where another connection stands, just the old one was given up: nothing to suspect.
-        orderly = reason in ORDERLY or peer in self._endpoint.connections
+        orderly = reason in ORDERLY or reason == DUPLICATE or peer in self._endpoint.connections
         self._gossip.link_down(peer, now, reason=reason, orderly=orderly)
+
+    # --- the local network
+
+    async def _look_around(self, lan: Lan) -> None:
+        try:
+            await anyio.to_thread.run_sync(lan.open)
+            while True:
+                for address in lan.take():
+                    self._note(address.peer_id, "was found in the local network")
+                    self._post(lambda now, address=address: self._gossip.add_seed(address, now))  # type: ignore[misc]
+                await anyio.sleep(LAN_INTERVAL)
+        except OSError as error:
+            logger.warning("cannot look for peers in the local network (%s); going on without", error)
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(LAN_FAREWELL):
+                await anyio.to_thread.run_sync(lan.close, abandon_on_cancel=True)
+
+    def _shares_group(self, entry: SignedEntry | None) -> bool:
+        """Whether somebody may want the connection for a bond."""
+        return entry is not None and bool(set(entry.entry.groups) & set(self._gossip.own.entry.groups))
 
     # --- notes
 
     def _note(self, peer: PeerId, text: str) -> None:
-        if peer not in self._attempts and len(self._attempts) >= 1024:
-            self._attempts.pop(next(iter(self._attempts)))
-        notes = self._attempts.setdefault(peer, deque(maxlen=8))
-        # What happens again and again must not push out how it began.
-        times = notes.pop()[1] + 1 if notes and notes[-1][0] == text else 1
-        notes.append((text, times))
+        self._notes.note(peer, text, anyio.current_time())
 
     def _rtt(self, peer: PeerId) -> float | None:
+        """As the gossip measured it, now or when it was a neighbour; else as the transport does."""
+        measured = self._gossip.view.round_trips.get(peer)
+        if measured is not None and measured.srtt is not None:
+            return measured.srtt
         connection = self._endpoint.connections.get(peer)
         return connection.rtt if connection else None
 
     def _save(self) -> None:
         addresses = [record.signed.entry.address for record in self._gossip.catalog if record.status != "left"]
         self._known.save(self._gossip.own.entry.version.incarnation, addresses)
+
+
+def _lan(address: PeerAddr, network: NetworkId) -> Lan:
+    """Imported only here, by who asks for it: an extra."""
+    from discovery.lan import Lan
+
+    return Lan(address, network)

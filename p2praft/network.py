@@ -57,6 +57,7 @@ class Network:
         data_dir: Keeps the identity and the groups' logs; without it all lives in memory.
         transport: How nodes are linked; QUIC if None.
         config: Intervals and limits.
+        lan: Whether to find nodes of the local network by multicast DNS, without a seed, and to be found so (extra ``lan``).
 
     Attributes:
         name: As given.
@@ -76,6 +77,7 @@ class Network:
         data_dir: str | os.PathLike[str] | None = None,
         transport: Transport | None = None,
         config: NetworkConfig | None = None,
+        lan: bool = False,
     ) -> None:
         if not isinstance(name, str) or not 0 < len(name) <= 255:
             raise ConfigError(f"name={name!r} is not allowed: a network's name has 1 to 255 characters")
@@ -86,6 +88,7 @@ class Network:
         self._advertise = tuple(HostPort.parse(text) for text in advertise)
         self.seeds = tuple(seed if isinstance(seed, PeerAddr) else PeerAddr.parse(seed) for seed in seeds)
         self._tags = tuple(tags)
+        self._lan = lan
         self._data_dir = Path(data_dir) if data_dir is not None else None
         self._transport = transport or QuicTransport(self._config.quic)
         self._identity = identity
@@ -124,6 +127,7 @@ class Network:
                 config=self._config.discovery,
                 rng=random.Random(self._rng.getrandbits(64)),
                 state_path=self._data_dir / "peers" if self._data_dir else None,
+                lan=self._lan,
             )
             await stack.enter_async_context(self._discovery)
             self._tasks = await stack.enter_async_context(owned_tasks())

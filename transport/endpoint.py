@@ -74,8 +74,9 @@ class QuicEndpoint(Acceptor, Dialler, Endpoint):
         self, key: SecretKey, sock: socket.socket, config: QuicConfig, advertise: tuple[HostPort, ...]
     ) -> None:
         super().__init__(key, sock, config)
-        bound = HostPort(*sock.getsockname()[:2])
-        self.address = PeerAddr(self.peer_id, advertise or routes.advertised(bound, sock.family))
+        self._bound = HostPort(*sock.getsockname()[:2])
+        self._advertise = advertise
+        self.address = PeerAddr(self.peer_id, advertise or routes.advertised(self._bound, sock.family))
         self._watchers: Feed[ConnectionEvent] = Feed()
         self._handlers: dict[str, tuple[Protocol, Handler]] = {}
         self._tasks: TaskGroup | None = None
@@ -91,6 +92,11 @@ class QuicEndpoint(Acceptor, Dialler, Endpoint):
 
     def unserve(self, protocol: Protocol) -> None:
         self._handlers.pop(protocol.name, None)
+
+    def look_up_address(self) -> PeerAddr:
+        if not self._advertise:
+            self.address = PeerAddr(self.peer_id, routes.advertised(self._bound, self._sock.family))
+        return self.address
 
     def watch(self) -> AsyncIterator[ConnectionEvent]:
         return self._watchers.subscribe(ConnectionEvent(kind="up", connection=live) for live in self._live.values())

@@ -221,6 +221,10 @@ class Endpoint(ABC):
         The link is closed when the handler returns; what it raises is logged, closes the link, and goes no further.
         """
 
+    def look_up_address(self) -> PeerAddr:
+        """What others can dial now: where the endpoint listens everywhere, that changes as the machine moves."""
+        return self.address
+
     @abstractmethod
     def unserve(self, protocol: Protocol) -> None:
         """No longer accept links of this protocol; those that are open stay."""

@@ -129,6 +129,7 @@ def _show_id(key: SecretKey, file: str, as_json: bool) -> None:
     callback=checked(PeerAddr.parse),
     help="Any member's address; repeatable.",
 )
+@click.option("--lan", is_flag=True, help="Find nodes of the local network by mDNS, and be found (extra: lan).")
 @click.option("--group", metavar="NAME", help="Join a group and serve its replicated map.")
 @click.option(
     "--secret-file", metavar="FILE", help="The group's secret. P2PRAFT_SECRET in the environment does as well."
@@ -152,6 +153,7 @@ def up_command(
     listen: str,
     advertise: tuple[str, ...],
     seeds: tuple[str, ...],
+    lan: bool,
     group: str | None,
     secret_file: str | None,
     observer: bool,
@@ -190,6 +192,7 @@ def up_command(
         listen=listen,
         advertise=advertise,
         seeds=seeds,
+        lan=lan,
         group=group,
         secret=secret,
         secret_file=secret_file,

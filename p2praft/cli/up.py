@@ -45,6 +45,7 @@ class UpOptions:
     data_dir: str | None
     exit_with_parent: bool
     as_json: bool
+    lan: bool = False
 
 
 def read_secret(path: str) -> str:
@@ -100,6 +101,7 @@ async def up(options: UpOptions) -> None:
                     seeds=options.seeds,
                     tags=options.tags,
                     data_dir=options.data_dir,
+                    lan=options.lan,
                 )
             )
             group: Group | None = None

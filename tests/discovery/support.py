@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from discovery import DiscoveryConfig, Entry, NetworkId, SignedEntry, Version
-from discovery.gossip import Effect, Gossip, Send
-from discovery.messages import Message
+from discovery.effects import Dial, Effect, Send
+from discovery.gossip import Gossip
+from discovery.messages import Message, Pong
 from transport import HostPort, PeerAddr, PeerId, SecretKey
 
 NETWORK = NetworkId.of("factory")
@@ -23,6 +24,7 @@ def key(number: int) -> SecretKey:
     return SecretKey(Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"node {number}".encode()).digest()))
 
 
+@cache
 def peer(number: int) -> PeerId:
     """The id of node ``number``."""
     return key(number).peer_id
@@ -68,6 +70,7 @@ def engine(
     incarnation: int = 1,
     port: int = 7001,
     seed: int = 0,
+    holds: Callable[[SignedEntry], bool] = SignedEntry.holds,
 ) -> Gossip:
     """The engine of node ``number``."""
     return Gossip(
@@ -80,14 +83,23 @@ def engine(
         rng=random.Random(seed * 1_000_003 + number),
         now=now,
         incarnation=incarnation,
+        holds=holds,
     )
 
 
 def linked(number: int = 0, *neighbours: int, now: float = 0.0) -> Gossip:
     """An engine that has these neighbours, and nothing left to do."""
-    gossip = engine(number, now=now)
+    before = now - 1
+    gossip = engine(number, now=before)
     for other in neighbours:
-        assert gossip.link_up(peer(other), entry(other), now) is None
+        assert gossip.link_up(peer(other), entry(other), before) is None
+    for at in (now - 0.5, now):  # what it had to tell of each to the others is told
+        for other in neighbours:
+            gossip.receive(peer(other), Pong(number=0), at)
+    gossip.tick(now)
+    for effect in gossip.take_effects():
+        if isinstance(effect, Dial):
+            gossip.dial_failed(effect.address.peer_id, now)
     gossip.take_effects()
     return gossip
 

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from discovery import DiscoveryConfig, NetworkId, Version
+from discovery import DiscoveryConfig, NetworkId, SignedEntry, Version
+from discovery.anti_entropy import HIGHEST, LOWEST, summarize
 from discovery.catalog import Status, bucket_of
-from discovery.gossip import LOOKS_PER_LOSS, OTHER_NETWORK, VIEW_FULL, Dial, Effect, Emit, Gossip, Send, Unlink
-from discovery.messages import Digest, Line, Lost, News, Summary, Suspicion
+from discovery.dialling import LOOKS_PER_LOSS
+from discovery.effects import NO_ANSWER, OTHER_NETWORK, VIEW_FULL, Dial, Effect, Emit, Send, Unlink
+from discovery.failure import CONFIRMATIONS
+from discovery.gossip import FORGED, Gossip
+from discovery.messages import (
+    MAX_WANTED,
+    Accusation,
+    Digest,
+    Have,
+    Lost,
+    News,
+    Ping,
+    Pong,
+    Summary,
+    Suspicion,
+    Want,
+)
 from tests.discovery.support import address, engine, entry, key, linked, peer, sent
-from transport import PeerId
+from transport import HostPort, PeerId
 
 
 def kinds(effects: list[Effect]) -> list[tuple[str, PeerId]]:
@@ -29,8 +46,8 @@ def status(gossip: Gossip, number: int) -> Status:
     return record.status
 
 
-def line(number: int, *version: int) -> Line:
-    return Line(peer_id=peer(number), version=Version(*(version or (1, 1))))
+def line(number: int, *version: int, by: int = 0) -> Accusation:
+    return Accusation(peer_id=peer(number), version=Version(*(version or (1, 1))), accuser=peer(by))
 
 
 class TestJoining:
@@ -68,7 +85,8 @@ class TestJoining:
         assert gossip.link_up(peer(1), entry(1), 0.0) is None
         effects = gossip.take_effects()
         assert kinds(effects) == [("joined", peer(1))]
-        assert any(isinstance(message, Summary) for message in sent(effects, to=1))
+        summaries = [message for message in sent(effects, to=1) if isinstance(message, Summary)]
+        assert len(summaries) == (peer(0) < peer(1)), "one of the two sides begins"
 
     def test_another_network_is_told_apart(self) -> None:
         gossip = engine()
@@ -88,22 +106,75 @@ class TestJoining:
 
 
 class TestNews:
-    def test_news_is_passed_on_to_all_but_its_bringer_and_only_once(self) -> None:
+    def test_news_is_announced_to_all_but_its_bringer_and_only_once(self) -> None:
         gossip = linked(0, 1, 2, 3)
         news = News(entries=(entry(4),))
-        gossip.receive(peer(1), news, 0.0)
+        gossip.receive(peer(1), news, 1.0)
         effects = gossip.take_effects()
-        assert {e.peer for e in effects if isinstance(e, Send)} == {peer(2), peer(3)}
+        assert [(e.peer, e.message) for e in effects if isinstance(e, Send)] == [
+            (peer(number), Have(ids=(entry(4).id,))) for number in (2, 3)
+        ]
         assert kinds(effects) == [("joined", peer(4))]
-        gossip.receive(peer(2), news, 0.0)
+        gossip.receive(peer(2), news, 2.0)
         assert gossip.take_effects() == []
 
-    def test_a_forged_entry_changes_nothing(self) -> None:
+    def test_who_is_offered_an_entry_by_many_asks_one(self) -> None:
+        gossip = linked(0, 1, 2, 3)
+        offer = Have(ids=(entry(4).id,))
+        for number in (2, 1, 3):
+            gossip.receive(peer(number), offer, 1.0)
+        assert [e for e in gossip.take_effects() if isinstance(e, Send)] == [Send(peer(2), Want(ids=(entry(4).id,)))]
+        gossip.receive(peer(2), News(entries=(entry(4),)), 1.1)
+        assert sent(gossip.take_effects()) == [], "all neighbours have it"
+
+    def test_who_does_not_give_what_it_offered_is_passed_over(self) -> None:
+        gossip = linked(0, 1, 2)
+        for number in (2, 1):
+            gossip.receive(peer(number), Have(ids=(entry(4).id,)), 1.0)
+        gossip.take_effects()
+        gossip.tick(1.6)
+        assert Want(ids=(entry(4).id,)) in sent(gossip.take_effects(), to=1)
+
+    def test_the_link_with_who_was_asked_breaks_and_another_is_asked(self) -> None:
+        gossip = linked(0, 1, 2)
+        for number in (2, 1):
+            gossip.receive(peer(number), Have(ids=(entry(4).id,)), 1.0)
+        gossip.take_effects()
+        gossip.link_down(peer(2), 1.1, reason="broken", orderly=True)
+        assert sent(gossip.take_effects(), to=1) == [Want(ids=(entry(4).id,))]
+
+    def test_what_is_asked_for_is_given_and_what_is_not_known_is_not(self) -> None:
+        gossip = linked(0, 1, 2)
+        gossip.receive(peer(1), Want(ids=(entry(2).id, b"whatever", gossip.own.id)), 1.0)
+        assert sent(gossip.take_effects()) == [News(entries=(entry(2), gossip.own))]
+
+    def test_crowds_of_news_are_announced_together(self) -> None:
+        gossip = linked(0, 1, 2)
+        announced = []
+        for number in range(10, 40):
+            gossip.receive(peer(1), News(entries=(entry(number),)), 1.0 + number / 1000)
+            announced += sent(gossip.take_effects(), to=2)
+        gossip.tick(1.2)
+        announced += sent(gossip.take_effects(), to=2)
+        haves = [message for message in announced if isinstance(message, Have)]
+        assert {name for have in haves for name in have.ids} == {entry(number).id for number in range(10, 40)}
+        assert len(haves) <= 3
+
+    def test_a_forged_entry_ends_the_link_with_who_sent_it(self) -> None:
         gossip = linked(0, 1, 2)
         forged = replace(entry(4), signature=bytes(64))
-        gossip.receive(peer(1), News(entries=(forged,)), 0.0)
+        gossip.receive(peer(1), News(entries=(forged, entry(5))), 0.0)
+        assert gossip.take_effects() == [Unlink(peer(1), FORGED)]
+        assert gossip.catalog.get(peer(4)) is gossip.catalog.get(peer(5)) is None
+        assert gossip.counters["forged entries"] == 1
+        assert gossip.link_up(peer(1), entry(1), 30.0) == FORGED
+        assert gossip.link_up(peer(1), entry(1), 61.0) is None
+
+    def test_an_entry_of_another_network_is_counted_and_goes_no_further(self) -> None:
+        gossip = linked(0, 1, 2)
+        gossip.receive(peer(1), News(entries=(entry(4, network=NetworkId.of("elsewhere")),)), 0.0)
         assert gossip.take_effects() == []
-        assert gossip.catalog.get(peer(4)) is None
+        assert gossip.counters["foreign entries"] == 1
 
     def test_a_change_of_ones_own_is_announced_once(self) -> None:
         gossip = linked(0, 1)
@@ -151,7 +222,7 @@ class TestNews:
 class TestAntiEntropy:
     def test_equal_catalogs_say_no_more(self) -> None:
         a, b = linked(0, 1), linked(1, 0)
-        b.receive(peer(0), Summary(buckets=a.catalog.summary(a.own)), 0.0)
+        b.receive(peer(0), summarize(a.catalog, a.own), 0.0)
         assert b.take_effects() == []
 
     def test_both_sides_end_with_all(self) -> None:
@@ -160,7 +231,7 @@ class TestAntiEntropy:
         b.receive(peer(0), News(entries=(entry(4), entry(3, (1, 2)))), 0.0)
         a.take_effects()
         b.take_effects()
-        talk(a, b, Summary(buckets=a.catalog.summary(a.own)))
+        talk(a, b, summarize(a.catalog, a.own))
         for gossip in (a, b):
             assert {r.signed for r in gossip.catalog} >= {entry(2), entry(3, (1, 4)), entry(4)}
         assert a.catalog.summary(a.own) == b.catalog.summary(b.own)
@@ -168,7 +239,7 @@ class TestAntiEntropy:
     def test_a_newcomer_never_counts_the_lost_but_looks_for_them(self) -> None:
         a, b = linked(0, 1, 2), linked(1, 0)
         lose(a, 2)
-        talk(a, b, Summary(buckets=a.catalog.summary(a.own)))
+        talk(a, b, summarize(a.catalog, a.own))
         assert status(b, 2) is Status.LOST
         assert len(b.catalog) == 1
 
@@ -176,7 +247,7 @@ class TestAntiEntropy:
         a, b = linked(0, 1, 2), linked(1, 0)
         a.link_down(peer(2), 0.0, reason="broken", orderly=False)
         a.take_effects()
-        talk(a, b, Summary(buckets=a.catalog.summary(a.own)))
+        talk(a, b, summarize(a.catalog, a.own))
         assert status(b, 2) is Status.SUSPECT
 
 
@@ -202,8 +273,8 @@ class TestFailure:
 
     def test_a_suspect_that_answers_is_recovered(self) -> None:
         gossip = linked(0, 1, 2)
-        gossip.receive(peer(2), Suspicion(suspects=(line(1),)), 0.0)  # its neighbour lets it speak for itself
-        assert sent(gossip.take_effects(), to=1) == [Suspicion(suspects=(line(1),))]
+        gossip.receive(peer(2), Suspicion(suspects=(line(1, by=2),)), 0.0)  # its neighbour lets it speak for itself
+        assert sent(gossip.take_effects(), to=1) == [Suspicion(suspects=(line(1, by=2),)), Ping(number=1)]
         gossip.link_down(peer(1), 1.0, reason="broken", orderly=False)
         gossip.take_effects()
         gossip.receive(peer(2), News(entries=(entry(1, (1, 2)),)), 1.5)
@@ -216,11 +287,20 @@ class TestFailure:
         assert gossip.own.entry.version == Version(1, 2)
         assert sent(effects, to=1) == sent(effects, to=2) == [News(entries=(gossip.own,))]
 
+    def test_accusations_in_a_row_are_answered_once_in_a_while(self) -> None:
+        gossip = linked(0, 1, 2)
+        published = 0
+        for step in range(100):
+            gossip.receive(peer(1), Suspicion(suspects=(line(0, *_version(gossip)),)), 1.0 + step / 100)
+            gossip.tick(1.0 + step / 100)
+            published += sum(m == News(entries=(gossip.own,)) for m in sent(gossip.take_effects(), to=2))
+        assert 2 <= published <= 3
+
     def test_an_unsigned_claim_cannot_push_our_version(self) -> None:
         gossip = linked(0, 1)
         gossip.receive(peer(1), Suspicion(suspects=(line(0, 2**63 - 1, 2**63 - 1),)), 0.0)
         assert gossip.own.entry.version == Version(1, 1)
-        assert [type(message) for message in sent(gossip.take_effects(), to=1)] == [Digest]
+        assert [type(message) for message in sent(gossip.take_effects(), to=1)] == [Summary]
 
     def test_an_old_suspicion_is_answered_with_what_is_newer(self) -> None:
         gossip = linked(0, 1, 2)
@@ -245,17 +325,64 @@ class TestFailure:
         gossip.dial_failed(peer(2), 1.0)
         assert gossip.take_effects() == []
 
-    def test_suspicion_lasts_longer_in_larger_networks(self) -> None:
-        def lasts(members: int) -> float:
+    def test_who_is_accused_by_several_has_less_time(self) -> None:
+        def lasts(*accusers: int) -> float:
             gossip = linked(0, 1, 2)
-            gossip.receive(peer(2), News(entries=tuple(entry(3 + n) for n in range(members))), 0.0)
+            gossip.receive(peer(2), News(entries=tuple(entry(3 + n) for n in range(7))), 0.0)
             gossip.link_down(peer(1), 0.0, reason="broken", orderly=False)
-            record = gossip.catalog.get(peer(1))
-            assert record is not None
-            return record.deadline
+            for accuser in accusers:
+                gossip.receive(peer(2), Suspicion(suspects=(line(1, by=accuser),)), 0.0)
+            for step in range(200):
+                gossip.tick(step / 10)
+                if status(gossip, 1) is Status.LOST:
+                    return step / 10
+            raise AssertionError("never lost")
 
-        assert lasts(1) == pytest.approx(3.0)
-        assert lasts(30) > lasts(1)
+        assert lasts() == pytest.approx(3 * 3.5, abs=0.2)
+        assert lasts(2, 2, 2) == lasts(2)
+        assert lasts(2) < lasts()
+        assert lasts(2, 3, 4) == lasts(2, 3, 4, 5, 6) == pytest.approx(3.5, abs=0.2)
+
+    def test_an_accusation_is_passed_on_for_each_accuser_that_counts(self) -> None:
+        gossip = linked(0, 1, 2)
+        gossip.receive(peer(1), News(entries=tuple(entry(n) for n in range(10, 20))), 0.0)
+        gossip.take_effects()
+        passed = []
+        for accuser in (11, 11, 12, 13, 14, 15):
+            gossip.receive(peer(1), Suspicion(suspects=(line(10, by=accuser),)), 1.0)
+            passed += sent(gossip.take_effects(), to=2)
+        assert [m.suspects[0].accuser for m in passed if isinstance(m, Suspicion)] == [
+            peer(n) for n in (11, 12, 13, 14)
+        ]
+
+    def test_a_quiet_neighbour_is_asked_and_one_that_does_not_answer_is_suspected(self) -> None:
+        gossip = linked(0, 1, 2)
+        asked, suspected = [], 0.0
+        for step in range(100):
+            now = step / 20
+            gossip.tick(now)
+            effects = gossip.take_effects()
+            for effect in effects:
+                if isinstance(effect, Send) and isinstance(effect.message, Ping):
+                    asked.append((effect.peer, now))
+                    if effect.peer == peer(2):
+                        gossip.receive(peer(2), Pong(number=effect.message.number), now + 0.03)
+            if ("suspect", peer(1)) in kinds(effects):
+                suspected = now
+                assert Suspicion(suspects=(line(1),)) in sent(effects, to=1), "it hears of it first"
+        assert [who for who, _ in asked].count(peer(1)) == 1
+        assert suspected == pytest.approx(dict(asked)[peer(1)] + 1.0, abs=0.1)
+        assert status(gossip, 2) is Status.ALIVE
+        assert gossip.view.round_trips[peer(2)].srtt == pytest.approx(0.03)
+
+    def test_who_is_lost_though_its_link_stands_is_unlinked(self) -> None:
+        gossip = linked(0, 1)
+        ended = []
+        for step in range(200):
+            gossip.tick(step / 10)
+            ended += [e for e in gossip.take_effects() if isinstance(e, Unlink)]
+        assert ended == [Unlink(peer(1), NO_ANSWER)]
+        assert status(gossip, 1) is Status.LOST
 
     def test_a_node_that_was_stopped_doubts_itself_first(self) -> None:
         """Lifeguard, section IV: a slow node must not declare others lost."""
@@ -267,6 +394,14 @@ class TestFailure:
         for step in range(40):
             gossip.tick(60.0 + step / 10)
         assert status(gossip, 1) is Status.LOST
+
+    def test_a_node_that_was_stopped_asks_its_neighbours_anew(self) -> None:
+        gossip = linked(0, 1, 2)
+        for step in range(30):
+            gossip.tick(step / 10)
+        assert Ping(number=1) in sent(gossip.take_effects(), to=1)
+        gossip.tick(60.0)
+        assert kinds(gossip.take_effects()) == []
 
     def test_the_lost_are_dialled_now_and_then(self) -> None:
         gossip = linked(0, 1)
@@ -299,16 +434,43 @@ class TestView:
             wanted.update(dials(gossip.take_effects()))
         assert wanted == {peer(2), peer(3), peer(4)}
 
-    def test_a_full_view_makes_room_for_newcomers(self) -> None:
-        config = DiscoveryConfig(max_neighbours=3)
-        gossip = engine(0, config=config)
-        for number in range(1, 5):
-            assert gossip.link_up(peer(number), entry(number), 0.0) is None
+    def test_a_full_view_refers_newcomers_to_others(self) -> None:
+        gossip = self.full()
+        assert gossip.link_up(peer(4), entry(4), 0.0) == VIEW_FULL
+        assert [e for e in gossip.take_effects() if isinstance(e, Unlink)] == []
+        assert status(gossip, 4) is Status.ALIVE, "but the newcomer is known, and told on"
+        referral = gossip.referral(peer(4))
+        assert referral.entries[0] == gossip.own
+        assert {signed.entry.peer_id for signed in referral.entries} <= {peer(n) for n in range(4)}
+
+    def test_who_is_referred_knows_whom_to_try(self) -> None:
+        gossip = engine(9, seeds=[0])
+        gossip.tick(0.0)
+        gossip.take_effects()
+        gossip.referred(peer(0), self.full().referral(peer(9)), 0.1)
+        gossip.tick(0.2)
+        wanted = dials(gossip.take_effects())
+        assert len(wanted) == 1
+        assert wanted[0] in {peer(n) for n in range(1, 4)}
+
+    def test_a_full_view_makes_room_for_the_lonely_now_and_then(self) -> None:
+        gossip = self.full()
+        assert gossip.link_up(peer(4), entry(4), 0.0, lonely=True) is None
         unlinked = [e for e in gossip.take_effects() if isinstance(e, Unlink)]
-        assert len(unlinked) == 1
-        assert unlinked[0].reason == VIEW_FULL
+        assert [e.reason for e in unlinked] == [VIEW_FULL]
         assert peer(4) in gossip.neighbours
         assert len(gossip.neighbours) == 3
+        assert gossip.link_up(peer(5), entry(5), 0.5, lonely=True) == VIEW_FULL
+        assert gossip.link_up(peer(5), entry(5), 1.5, lonely=True) is None
+
+    @staticmethod
+    def full() -> Gossip:
+        """An engine whose view is full with 1 to 3."""
+        gossip = engine(0, config=DiscoveryConfig(max_neighbours=3))
+        for number in range(1, 4):
+            assert gossip.link_up(peer(number), entry(number), 0.0) is None
+        gossip.take_effects()
+        return gossip
 
     def test_the_view_grows_with_the_logarithm(self) -> None:
         gossip = engine(0)
@@ -332,6 +494,7 @@ class TestLookingAround:
     def strangers_dialled(gossip: Gossip, start: float, end: float) -> list[int]:
         found = []
         for step in range(int(start * 10), int(end * 10)):
+            keep_alive(gossip, step / 10)
             gossip.tick(step / 10)
             for who in dials(gossip.take_effects()):
                 found += [number for number in range(20, 40) if peer(number) == who]
@@ -343,18 +506,19 @@ class TestLookingAround:
 
     def test_a_loss_makes_a_node_look_at_a_few(self) -> None:
         gossip = self.crowd()
-        gossip.link_down(peer(1), 0.0, reason="broken", orderly=False)
+        accused(gossip, 1)
         assert self.strangers_dialled(gossip, 0.0, 3.5) == [], "it is only suspected"
         assert 1 <= len(self.strangers_dialled(gossip, 3.5, 20.0)) <= LOOKS_PER_LOSS + 1
         assert status(gossip, 1) is Status.LOST
 
     def test_who_was_only_looked_at_does_not_stay(self) -> None:
         gossip = self.crowd()
-        gossip.link_down(peer(1), 0.0, reason="broken", orderly=False)
+        accused(gossip, 1)
         now, wanted = 0.0, [peer(1)]
         while wanted in ([], [peer(1)]):
             now += 0.1
             assert now < 20
+            keep_alive(gossip, now)
             gossip.tick(now)
             wanted = dials(gossip.take_effects())
         number = next(number for number in range(20, 40) if peer(number) == wanted[0])
@@ -369,13 +533,13 @@ class TestLies:
         gossip = linked(0, 1, 2)
         gossip.receive(peer(1), Lost(entries=(entry(2),)), 0.0)
         assert status(gossip, 2) is Status.ALIVE
-        assert sent(gossip.take_effects(), to=2) == [Suspicion(suspects=(line(2),))]
+        assert sent(gossip.take_effects(), to=2) == [Suspicion(suspects=(line(2, by=1),)), Ping(number=1)]
 
     def test_a_peer_first_heard_of_as_lost_is_asked_for_and_can_answer(self) -> None:
         gossip = linked(0, 1, 2)
         gossip.receive(peer(1), Lost(entries=(entry(3),)), 0.0)
         assert status(gossip, 3) is Status.LOST
-        assert sent(gossip.take_effects(), to=2) == [Suspicion(suspects=(line(3),))]
+        assert Suspicion(suspects=(line(3),)) in sent(gossip.take_effects(), to=2)
         gossip.receive(peer(2), News(entries=(entry(3, (1, 2)),)), 0.0)
         assert status(gossip, 3) is Status.ALIVE
 
@@ -390,20 +554,105 @@ class TestLies:
         assert gossip.take_effects() == []
 
 
-def test_a_digest_holds_whole_buckets() -> None:
-    gossip = linked(0, 1)
+class TestFloods:
+    def test_what_nobody_asked_for_is_taken_in_small_amounts(self) -> None:
+        """Ten thousand invented peers, all properly signed as far as anybody can tell."""
+        checked = 0
+
+        def holds(signed: SignedEntry) -> bool:
+            nonlocal checked
+            checked += 1
+            return True
+
+        gossip = engine(0, holds=holds)
+        for number in (1, 2):
+            gossip.link_up(peer(number), entry(number), 0.0)
+        honest = [entry(number) for number in range(100, 130)]
+        gossip.receive(peer(2), News(entries=tuple(honest)), 0.0)
+        for start in range(0, 10_000, 32):
+            gossip.receive(peer(1), News(entries=tuple(sybil(start + n) for n in range(32))), 1.0)
+            gossip.take_effects()
+        assert checked < 1500
+        assert len(gossip.catalog) < 1500
+        assert all(gossip.catalog.get(signed.entry.peer_id) for signed in honest)
+        assert gossip.counters["entries nobody asked for"] > 8_500
+        gossip.receive(peer(2), News(entries=(entry(200),)), 2.0)
+        assert status(gossip, 200) is Status.ALIVE, "others are still heard"
+
+    def test_offers_are_asked_for_in_bounded_amounts(self) -> None:
+        gossip = linked(0, 1)
+        wanted = 0
+        for start in range(0, 50_000, 1000):
+            ids = tuple((start + n).to_bytes(8, "big") for n in range(1000))
+            gossip.receive(peer(1), Have(ids=ids), 1.0)
+            wanted += sum(len(m.ids) for m in sent(gossip.take_effects()) if isinstance(m, Want))
+        assert wanted == MAX_WANTED
+
+    def test_invented_accusations_cost_their_inventor_more_than_us(self) -> None:
+        gossip = linked(0, 1, 2)
+        gossip.receive(peer(2), News(entries=tuple(entry(n) for n in range(10, 20))), 0.0)
+        gossip.take_effects()
+        for step in range(2000):
+            gossip.receive(peer(1), Suspicion(suspects=(line(10 + step % 10, by=step),)), 1.0)
+        assert len(sent(gossip.take_effects(), to=2)) <= 10 * (CONFIRMATIONS + 1)
+
+    def test_entries_that_point_at_one_victim_do_not_make_us_attack_it(self) -> None:
+        crowd = tuple(
+            replace(sybil(n), entry=replace(sybil(n).entry, endpoints=(HostPort("victim", 9),))) for n in range(30)
+        )
+        gossip = engine(0, holds=lambda signed: True)
+        gossip.link_up(peer(1), entry(1), 0.0)
+        gossip.receive(peer(1), News(entries=crowd), 0.0)
+        dialled = 0
+        for step in range(600):
+            keep_alive(gossip, step / 10)
+            gossip.tick(step / 10)
+            for who in dials(gossip.take_effects()):
+                dialled += 1
+                gossip.dial_failed(who, step / 10, unreachable=True)
+        assert 1 <= dialled <= 20, "a minute, thirty peers, one endpoint"
+
+
+def test_a_digest_tells_both_sides_what_they_lack() -> None:
+    gossip = linked(0, 1, 2)
     bucket = bucket_of(peer(1))
-    gossip.receive(peer(1), Digest(buckets=(bucket,), lines=(), answer=True), 0.0)
-    messages = sent(gossip.take_effects(), to=1)
-    assert messages[0] == News(entries=(entry(1),))
-    assert isinstance(messages[1], Digest)
-    assert messages[1].lines == (line(1),)
-    assert not messages[1].answer
+    other = entry(9).id
+    gossip.receive(peer(2), Digest(buckets=(bucket,), low=LOWEST, high=HIGHEST, ids=(other,)), 0.0)
+    messages = sent(gossip.take_effects(), to=2)
+    assert [type(message) for message in messages] == [Have, Want]
+    assert entry(1).id in messages[0].ids  # type: ignore[union-attr]
+    assert messages[1] == Want(ids=(other,))
+
+
+def sybil(number: int) -> SignedEntry:
+    """An invented peer, whose signature only the test's own check accepts."""
+    name = hashlib.sha256(f"sybil {number}".encode()).digest()
+    made = entry(1).entry
+    return SignedEntry(entry=replace(made, peer_id=PeerId(name)), signature=name + name)
+
+
+def accused(gossip: Gossip, number: int) -> None:
+    """The link with a neighbour breaks, and others agree that it is gone."""
+    gossip.link_down(peer(number), 0.0, reason="broken", orderly=False)
+    for accuser in (30, 31, 32):
+        gossip.receive(peer(2), Suspicion(suspects=(line(number, by=accuser),)), 0.0)
+
+
+def keep_alive(gossip: Gossip, now: float) -> None:
+    """All neighbours say something."""
+    for neighbour in list(gossip.neighbours):
+        gossip.receive(neighbour, Pong(number=0), now)
+
+
+def _version(gossip: Gossip) -> tuple[int, int]:
+    version = gossip.own.entry.version
+    return version.incarnation, version.sequence
 
 
 def lose(gossip: Gossip, number: int) -> None:
     gossip.link_down(peer(number), 0.0, reason="broken", orderly=False)
     for step in range(120):
+        keep_alive(gossip, step / 10)
         gossip.tick(step / 10)
     gossip.dial_failed(peer(number), 12.0, unreachable=True)
     gossip.take_effects()

@@ -9,22 +9,31 @@ from discovery.entry import MAX_GROUPS, MAX_TAGS, Version
 from discovery.messages import (
     BUCKETS,
     DISCOVERY,
-    MAX_DIGEST,
     MAX_ENTRIES,
+    MAX_IDS,
+    MAX_REFERRED,
+    MAX_SUSPECTS,
+    MAX_WANTED,
+    Accusation,
     Digest,
+    Have,
     Hello,
-    Line,
     Lost,
     Message,
     News,
+    Ping,
+    Pong,
+    Referral,
     Summary,
     Suspicion,
+    Want,
     batches,
 )
 from tests.discovery.support import entry, peer
 from transport import WireError
 
-LINE = Line(peer_id=peer(1), version=Version(2**62, 2**62))
+ACCUSATION = Accusation(peer_id=peer(1), version=Version(2**62, 2**62), accuser=peer(2))
+NAME = b"12345678"
 LARGEST = entry(1, tags=["\N{SNOWMAN}" * 64] * MAX_TAGS, groups=[b"g" * 16] * MAX_GROUPS)
 
 
@@ -34,9 +43,14 @@ LARGEST = entry(1, tags=["\N{SNOWMAN}" * 64] * MAX_TAGS, groups=[b"g" * 16] * MA
         Hello(entry=LARGEST),
         News(entries=(entry(1), entry(2, left=True))),
         Lost(entries=(entry(1),)),
-        Summary(buckets=(b"12345678",) * BUCKETS),
-        Digest(buckets=tuple(range(BUCKETS)), lines=(LINE,) * MAX_DIGEST, answer=True),
-        Suspicion(suspects=(LINE,) * MAX_DIGEST),
+        Summary(buckets=(NAME,) * BUCKETS),
+        Digest(buckets=tuple(range(BUCKETS)), low=peer(1), high=peer(2), ids=(NAME,) * MAX_IDS),
+        Suspicion(suspects=(ACCUSATION,) * MAX_SUSPECTS),
+        Have(ids=(NAME,) * MAX_IDS),
+        Want(ids=(NAME,) * MAX_WANTED),
+        Ping(number=2**63 - 1),
+        Pong(number=0),
+        Referral(entries=(LARGEST,) * MAX_REFERRED),
     ],
     ids=lambda message: type(message).__name__,
 )
@@ -68,13 +82,21 @@ def test_small_entries_travel_together() -> None:
         [2, [[1, 2]]],
         [3, [b"12345678"] * (BUCKETS - 1)],
         [3, [b"1234567"] * BUCKETS],
-        [4, [BUCKETS], [], True],
-        [4, [-1], [], True],
-        [4, [0], [], 1],
+        [4, [BUCKETS], b"x" * 32, b"x" * 32, []],
+        [4, [-1], b"x" * 32, b"x" * 32, []],
+        [4, [0], b"x" * 31, b"x" * 32, []],
+        [4, [0], b"x" * 32, b"x" * 32, [b"1234567"]],
         [5, []],
-        [5, [[b"x" * 31, [1, 1]]]],
-        [5, [[b"x" * 32, [1, 2**63]]]],
-        [5, [[b"x" * 32, [1]]]],
+        [5, [[b"x" * 31, [1, 1], b"x" * 32]]],
+        [5, [[b"x" * 32, [1, 2**63], b"x" * 32]]],
+        [5, [[b"x" * 32, [1], b"x" * 32]]],
+        [5, [[b"x" * 32, [1, 1]]]],
+        [7, []],
+        [7, [b"12345678"] * (MAX_IDS + 1)],
+        [8, [b"12345678"] * (MAX_WANTED + 1)],
+        [9, -1],
+        [10, True],
+        [11, [[]]],
     ],
     ids=repr,
 )
