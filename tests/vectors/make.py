@@ -153,7 +153,13 @@ BONDING = (
         volatile=ONE.volatile,
         proof=bond_proof(b"opener", ONE, TWO),
     ),
-    bond.BondResponse(incarnation=TWO.incarnation, volatile=TWO.volatile, proof=bond_proof(b"acceptor", TWO, ONE)),
+    _made(
+        bond.BondResponse,
+        features=(),
+        incarnation=TWO.incarnation,
+        volatile=TWO.volatile,
+        proof=bond_proof(b"acceptor", TWO, ONE),
+    ),
     bond.Departure(),
 )
 PROOFS = (
