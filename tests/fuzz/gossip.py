@@ -87,7 +87,9 @@ def gossip(data: bytes) -> None:
                 now += source.pick((0.0, 0.1, 1.0, 5.0, 1e5))
                 node.tick(now)
             case 1 | 2:
-                node.link_up(other, source.pick(_entries()), now)
+                hello = source.pick(_entries())
+                if _holds(hello):  # the shell looks first
+                    node.link_up(other, hello, now)
             case 3:
                 node.link_down(other, now, reason="x", orderly=bool(source.byte() & 1))
             case 4 if source.chance(4):

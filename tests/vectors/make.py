@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,14 +14,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from discovery import Entry, NetworkId, SignedEntry, Version
 from discovery import messages as gossip
-from discovery.catalog import Catalog
 from p2praft import ConsensusConfig, GroupId, GroupKey
 from p2praft.groups import bond
 from p2praft.groups.key import proof
 from p2praft.raft import messages as raft
 from p2praft.raft.catchup import digest_of
 from p2praft.raft.messages import Cursor, Index, LogEntry, Member, Term
-from transport import HostPort, PeerAddr, Protocol, SecretKey
+from tests.fuzz.source import Source
+from tests.fuzz.values import Maker
+from transport import HostPort, PeerAddr, PeerId, Protocol, SecretKey
 from transport.handshake import ACCEPTOR, DIALLER, PROOF, VERSION, channel_binding, make_proof, transcript
 from transport.quic import CLOSE, CREDIT, OPEN, control
 
@@ -119,17 +119,17 @@ RAFT: tuple[raft.Message, ...] = (
     raft.FetchedChunk(digest=SNAPSHOT.digest, number=1, data=CHUNKS[1]),
 )
 
-GOSSIP: tuple[gossip.Message, ...] = (
-    gossip.Hello(entry=ALICES),
-    gossip.News(entries=(ALICES, BOBS)),
-    gossip.Summary(buckets=Catalog(ALICE.peer_id, NETWORK).summary(ALICES)),
-    gossip.Digest(
-        buckets=(gossip_bucket := ALICE.peer_id.key[0] % 64,),
-        lines=(gossip.Line(peer_id=ALICE.peer_id, version=Version(3, 7)),),
-        answer=True,
-    ),
-    gossip.Suspicion(suspects=(gossip.Line(peer_id=BOB.peer_id, version=Version(1, 2)),)),
-    gossip.Lost(entries=(BOBS,)),
+SIMPLE = Maker(
+    {
+        SignedEntry: (ALICES, BOBS),
+        PeerId: (ALICE.peer_id, BOB.peer_id),
+        Version: (ALICES.entry.version, BOBS.entry.version),
+    }
+)
+STEPS = bytes(at for at in range(1, 255) if at % 16)
+"""What the simple values are chosen by."""
+GOSSIP: tuple[gossip.Message, ...] = tuple(
+    SIMPLE.message(kind, Source(STEPS[number - 1 :])) for number, kind in sorted(gossip.DISCOVERY.messages.items())
 )
 
 
@@ -216,10 +216,6 @@ def values() -> Iterator[Vector]:
     yield vector("network id", NETWORK.key, name="factory", text=str(NETWORK))
     yield vector("signed bytes of alice's entry", _signed_bytes(ALICES))
     yield vector("signature of alice's entry", ALICES.signature)
-    bucket = struct.pack(">32sQQ", ALICE.peer_id.key, 3, 7)
-    yield vector(
-        "hash of alice's bucket", hashlib.sha256(bucket).digest()[:8], bucket=gossip_bucket, hashed=bucket.hex()
-    )
     yield vector("group key of a passphrase", GROUP_KEY.secret, passphrase=PASSPHRASE)
     yield vector(
         "group id",

@@ -65,11 +65,6 @@ def entry(network: bytes, peer: bytes, version: list[int], endpoints: Any, tags:
     return b"p2praft/1 entry" + packed
 
 
-def bucket(lines: list[tuple[bytes, int, int]]) -> bytes:
-    """The hash of one part of a catalog."""
-    return hashlib.sha256(b"".join(struct.pack(">32sQQ", *line) for line in sorted(lines))).digest()[:8]
-
-
 def group_key(passphrase: str) -> bytes:
     """The key of a passphrase."""
     salt = b"p2praft/1 group passphrase"

@@ -116,7 +116,6 @@ DERIVED: dict[str, Callable[[], bytes]] = {
     "network id": lambda: second.network_id(VALUES["network id"]["inputs"]["name"]),
     "signed bytes of alice's entry": lambda: second.entry(*HELLO[0]),
     "signature of alice's entry": lambda: second.sign(ALICE, value("signed bytes of alice's entry")),
-    "hash of alice's bucket": lambda: second.bucket([(ALICE_ID, 3, 7)]),
     "group key of a passphrase": lambda: second.group_key(VALUES["group key of a passphrase"]["inputs"]["passphrase"]),
     "group id": lambda: second_group_id(VALUES["group id"]["inputs"]),
     "bond key": lambda: second.hkdf(GROUP_KEY, b"p2praft/1 bond"),
