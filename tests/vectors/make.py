@@ -23,7 +23,18 @@ from p2praft.raft.messages import Cursor, Index, LogEntry, Member, Term
 from tests.fuzz.source import Source
 from tests.fuzz.values import Maker
 from transport import HostPort, PeerAddr, PeerId, Protocol, SecretKey
-from transport.handshake import ACCEPTOR, DIALLER, PROOF, VERSION, channel_binding, make_proof, transcript
+from transport.handshake import (
+    ACCEPTOR,
+    DIALLER,
+    PROOF,
+    VERSION,
+    Goodbye,
+    Probe,
+    ProbeAnswer,
+    channel_binding,
+    make_proof,
+    transcript,
+)
 from transport.quic import CLOSE, CREDIT, OPEN, control
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "vectors.json"
@@ -168,6 +179,10 @@ PROOFS = (
 )
 
 
+LATER = (Goodbye(code=0, reason="the node stops", sent=1234), Probe(padding=bytes(16)), ProbeAnswer())
+"""What stream 0 carries after the proofs."""
+
+
 def plain(value: Any) -> Any:
     """A MessagePack value as JSON: bytes become ``{"hex": …}``, floats ``{"float": …}``."""
     if isinstance(value, bytes):
@@ -246,6 +261,8 @@ def messages() -> Iterator[tuple[Protocol, Any, Vector]]:
     """One message of each kind, with its protocol and its vector."""
     for role, identity in zip(("dialler", "acceptor"), PROOFS, strict=True):
         yield PROOF, identity, framed(PROOF, identity, f"identity/1 Proof of the {role}")
+    for later in LATER:
+        yield PROOF, later, framed(PROOF, later)
     for heard in GOSSIP:
         yield gossip.DISCOVERY, heard, framed(gossip.DISCOVERY, heard)
     for step in BONDING:
