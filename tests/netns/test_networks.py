@@ -88,7 +88,7 @@ def test_a_leader_whose_host_vanishes_without_a_word_is_replaced_and_later_follo
     for node in others:
         cluster.write(node)
     assert leader_of(others) is not leader
-    assert leader.group()["online"] is False
+    until(lambda: not leader.group()["online"], "the old leader has noticed")
     cluster.lab.heal()
     cluster.agree()
 
