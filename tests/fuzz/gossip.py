@@ -6,7 +6,8 @@ from functools import cache, lru_cache
 from itertools import pairwise
 
 from discovery import DiscoveryConfig, NetworkId, SignedEntry, Version
-from discovery.gossip import Gossip, Send
+from discovery.effects import Send
+from discovery.gossip import Gossip
 from discovery.messages import DISCOVERY, Message
 from tests.discovery.support import engine, entry, peer
 from tests.fuzz.source import Source

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from p2praft.groups.bond import BOND
 from p2praft.groups.machine import pack
 from p2praft.raft.catchup import EntryFetch, SnapshotFetch
 from p2praft.raft.messages import FetchChunk, FetchEntries, Genesis, Index, InstallSnapshot, Snapshot, Standing
 from tests.raft.support import HISTORY, Bench, append, at, entry, genesis, only
+from transport import WireError
 
 MEGABYTE = 1024 * 1024
 
@@ -67,3 +69,17 @@ def test_how_many_chunks_a_snapshot_is_said_to_have_takes_no_memory() -> None:
 def test_an_integer_beyond_64_bits_is_refused_as_a_value() -> None:
     with pytest.raises(TypeError, match="beyond 64 bits"):
         pack([2**64])
+
+
+@pytest.mark.parametrize("item", [b"\x90", b"\x91\xc0", b"\xc4\x00"], ids=["empty lists", "short lists", "empty bytes"])
+def test_a_frame_takes_a_bounded_multiple_of_its_memory(item: bytes) -> None:
+    """Anybody in the network may send the largest frame of a bond before he has proven anything."""
+    count = 200_000
+    payload = b"\xdd" + count.to_bytes(4, "big") + item * count
+    tracemalloc.start()
+    try:
+        with pytest.raises(WireError):
+            BOND.decode(payload)
+        assert tracemalloc.get_traced_memory()[1] < 40 * len(payload)
+    finally:
+        tracemalloc.stop()
