@@ -10,10 +10,10 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 group   = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["$(1)"], sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format soak mutants fuzz bench clean
+.PHONY: help demo test check format soak mutants fuzz bench bench-discovery clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml
 	@echo "preparing $(VENV) (once; about half a minute)" >&2
@@ -50,6 +50,9 @@ fuzz: $(STAMP) ## look for inputs that break a decoder or an engine, guided by c
 
 bench: $(STAMP) ## measure commits (PySyncObj beside us) and fail-over on this machine
 	@$(BIN)/python -m benchmarks
+
+bench-discovery: $(STAMP) ## measure discovery at 10, 100 and 1000 simulated nodes and 20 real ones (some minutes)
+	@$(BIN)/python -m benchmarks.discovery
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .bench .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

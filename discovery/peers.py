@@ -22,7 +22,7 @@ class PeerInfo:
         addresses: Where it can be dialled.
         tags: Its words.
         groups: Ids of the groups it serves, 16 bytes each.
-        rtt: Smoothed round-trip time in seconds; None if it is not connected with this node.
+        rtt: Smoothed round-trip time in seconds (RFC 6298), as it was last measured; None if it never was.
         status: ``alive``, ``suspect``, ``lost`` or ``left``.
     """
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 from anyio.abc import TaskGroup
 
+from discovery.catalog import PRESENT, Status
 from discovery.config import DiscoveryConfig
 from discovery.effects import LEAVING, ORDERLY, OTHER_NETWORK, VIEW_FULL, Dial, Emit, Send, Unlink
 from discovery.entry import NetworkId, SignedEntry
@@ -353,8 +354,14 @@ class Discovery:
         return connection.rtt if connection else None
 
     def _save(self) -> None:
-        addresses = [record.signed.entry.address for record in self._gossip.catalog if record.status != "left"]
-        self._known.save(self._gossip.own.entry.version.incarnation, addresses)
+        # The file holds a few: first whom we were linked with, then who was there.
+        records = [record for record in self._gossip.catalog if record.status is not Status.LEFT]
+        records.sort(
+            key=lambda record: (record.peer_id not in self._links, not record.met, record.status not in PRESENT)
+        )
+        self._known.save(
+            self._gossip.own.entry.version.incarnation, [record.signed.entry.address for record in records]
+        )
 
 
 def _lan(address: PeerAddr, network: NetworkId) -> Lan:

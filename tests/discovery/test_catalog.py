@@ -87,6 +87,65 @@ def test_one_source_cannot_fill_the_catalog(monkeypatch: pytest.MonkeyPatch) -> 
     assert catalog.merge(entry(4), 0.0, source=SOURCE) is not None, "what expired no longer counts"
 
 
+def test_two_liars_evict_nobody_of_whom_others_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full catalog is shared fairly by those who tell of peers: inventions compete with inventions."""
+    monkeypatch.setattr(discovery.catalog, "MAX_PEERS", 100)
+    monkeypatch.setattr(discovery.catalog, "MAX_PER_SOURCE", 50)
+    catalog = Catalog(peer(0), NETWORK)
+    honest = [entry(number) for number in range(1, 16)]
+    for signed in honest[:10]:
+        catalog.merge(signed, 0.0, source=peer(97))
+    for number in range(1000, 1300):
+        catalog.merge(entry(number), 1.0, source=peer(98 + number % 2))
+    assert sum(1 for _ in catalog) == 100
+    for signed in honest[10:]:
+        assert catalog.merge(signed, 2.0, source=peer(97)) is not None, "who tells of few still finds room"
+    assert all(catalog.get(signed.entry.peer_id) for signed in honest)
+    assert not catalog.is_open_to(peer(98))
+    assert catalog.is_open_to(peer(97))
+
+
+def test_whom_we_have_met_nobody_evicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery.catalog, "MAX_PEERS", 20)
+    catalog = Catalog(peer(0), NETWORK)
+    for number in range(1, 21):
+        merged = catalog.merge(entry(number), 0.0, source=SOURCE)
+        assert merged is not None
+        merged[0].met = True
+    assert catalog.merge(entry(50), 1.0, source=peer(98)) is None
+
+
+def test_what_is_about_to_be_forgotten_is_no_longer_told() -> None:
+    """Else those who forget it first would learn it anew from the others, for ever."""
+    catalog = catalog_of(entry(1, left=True), entry(2))
+    buckets = {bucket_of(peer(1)), bucket_of(peer(2))}
+    assert len(catalog.in_buckets(buckets, 1.0)) == 2
+    assert [record.peer_id for record in catalog.in_buckets(buckets, TOMBSTONE_TTL * 0.6)] == [peer(2)]
+    assert not catalog.is_news(entry(1)), "but it still stands against older entries"
+
+
+@given(st.data())
+@settings(max_examples=30, deadline=None)
+def test_its_indices_agree_whatever_happens(data: st.DataObject) -> None:
+    catalog = Catalog(peer(0), NETWORK)
+    for now in range(data.draw(st.integers(1, 40))):
+        number = data.draw(st.integers(1, 6))
+        if data.draw(st.booleans()):
+            signed = entry(number, (1, data.draw(st.integers(1, 4))), left=data.draw(st.booleans()))
+            if catalog.is_news(signed):
+                catalog.merge(signed, float(now), source=peer(90 + number % 2))
+        elif (record := catalog.get(peer(number))) is not None:
+            catalog.set_status(record, data.draw(st.sampled_from(Status)), float(now))
+        if data.draw(st.integers(0, 9)) == 0:
+            catalog.expire(now + TOMBSTONE_TTL + 1)
+    records = list(catalog)
+    for status in Status:
+        assert {r.peer_id for r in catalog.of(status)} == {r.peer_id for r in records if r.status is status}
+    assert all(catalog.find(record.signed.id) is record for record in records)
+    fresh = catalog_of(*(record.signed for record in records))
+    assert fresh.summary(entry(0)) == catalog.summary(entry(0))
+
+
 def test_summaries_differ_just_where_catalogs_do() -> None:
     ours, theirs = (catalog_of(*(entry(number) for number in range(1, 9))) for _ in range(2))
     own = entry(0)

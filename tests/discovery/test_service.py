@@ -196,7 +196,7 @@ async def test_a_crash_is_suspected_then_lost() -> None:
             assert [(await anext(kinds)).kind for _ in range(2)] == ["suspect", "lost"]
         assert peer(4) not in built.nodes[1].peers
         assert built.nodes[1].peers.get(peer(4)) is not None
-        await anyio.sleep(30)
+        await anyio.sleep(8)
         said = built.nodes[1].explain(peer(4))
         for words in ("is lost", "at host4:7001", "was unlinked: idle timeout", "could not be linked"):
             assert words in said
@@ -285,3 +285,36 @@ async def test_connections_are_left_to_others() -> None:
                         await anyio.sleep(0.01)
                 await anyio.sleep(1)
                 assert set(endpoint.connections) == {peer(0), peer(1)}
+
+
+@virtual
+async def test_a_machine_that_moves_is_found_where_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with lab(3, patience=60) as built:
+        moved = PeerAddr(peer(1), (HostPort("elsewhere", 7001),))
+        monkeypatch.setattr(built.endpoints[1], "look_up_address", lambda: moved, raising=False)
+        with anyio.fail_after(10):
+            while built.nodes[2].address_of(peer(1)) != moved:
+                await built.nodes[2].peers.wait_change()
+
+
+@virtual
+async def test_round_trips_are_measured_and_kept() -> None:
+    async with lab(2, patience=60, latency=0.02) as built:
+        await anyio.sleep(10)
+        info = built.nodes[0].peers.get(peer(1))
+        assert info is not None
+        assert info.rtt == pytest.approx(0.04, abs=0.01)
+        await built.stop(1)
+        info = built.nodes[0].peers.get(peer(1))
+        assert info is not None
+        assert info.status == "left"
+        assert info.rtt == pytest.approx(0.04, abs=0.01)
+
+
+@virtual
+async def test_a_crowd_leaves_its_seed_few_connections() -> None:
+    """Who is told to try others does not stay connected."""
+    async with lab(30, patience=120) as built:
+        await anyio.sleep(5)
+        assert len(built.endpoints[0].connections) <= 16
+        assert max(len(end.connections) for end in built.endpoints.values()) <= 20
