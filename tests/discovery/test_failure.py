@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_times_grow_with_the_logarithm_of_the_network(members: int, shortest: fl
 def test_each_accuser_shortens_the_time_less_than_the_one_before() -> None:
     """Lifeguard, section IV-B."""
     times = [deadline(100, *range(1, count + 1)) for count in range(5)]
-    saved = [a - b for a, b in zip(times, times[1:], strict=False)]
+    saved = [a - b for a, b in pairwise(times)]
     assert saved[0] > saved[1] > saved[2] > 0
     assert saved[3] == 0
 
