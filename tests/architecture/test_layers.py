@@ -27,7 +27,14 @@ FLOORS = (
 """Inside ``p2praft``, lowest first; rooms on one floor may import each other."""
 PURE = (
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "p2praft" / "raft").glob("*.py")),
-    *(f"discovery/{name}.py" for name in ("entry", "catalog", "messages", "gossip")),
+    *(
+        f"discovery/{name}.py"
+        for name in ("entry", "catalog", "messages", "effects", "rtt", "failure", "view", "spread")
+    ),
+    *(
+        f"discovery/{name}.py"
+        for name in ("dialling", "anti_entropy", "core", "watching", "telling", "gossip", "explain")
+    ),
     *(f"transport/{name}.py" for name in ("wire", "handshake")),
     *(f"p2praft/collections/{name}.py" for name in ("sorted", "history", "map_machine")),
 )
