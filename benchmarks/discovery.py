@@ -155,7 +155,7 @@ def simulate(size: int, report: Report, idle_at: dict[int, float], *, minutes: f
 
     # A thousand nodes keep a core busy for long: what they do in an hour is made up of shorter runs side by side.
     parts = (os.cpu_count() or 1) if size >= SPLIT_FROM and minutes > 1 else 1
-    pending = [aside(partial(long_run, world, minutes / parts, part)) for part in range(parts)]
+    pending = [aside(partial(long_run, world, minutes / parts, part)) for part in range(parts)] if minutes else []
     copies = 0
 
     def count(message: Message) -> None:
@@ -212,6 +212,8 @@ def simulate(size: int, report: Report, idle_at: dict[int, float], *, minutes: f
 
     def finish() -> None:
         results = [wait() for wait in pending]
+        if not results:
+            return
         suspicions, lost = (sum(column) for column in zip(*results, strict=True))
         what = f"{minutes:g} minutes with 5 % loss" + (f", as {parts} runs" if parts > 1 else "")
         report.line(size, what, f"{lost} lost wrongly, {suspicions} suspicions refuted", "0 lost", lost == 0)
@@ -222,7 +224,7 @@ def simulate(size: int, report: Report, idle_at: dict[int, float], *, minutes: f
 # --- real processes
 
 
-async def member(ready: Connection, go: Connection) -> None:
+async def member(count: int, ready: Connection, go: Connection) -> None:
     """A node in a process of its own: says where it is, waits for the start, and tells when it knows all."""
     from p2praft import Network
 
@@ -230,18 +232,18 @@ async def member(ready: Connection, go: Connection) -> None:
     seed: str = await anyio.to_thread.run_sync(go.recv)
     async with Network("bench", listen="127.0.0.1:0", seeds=[seed] if seed else []) as net:
         ready.send(str(net.address))
-        await net.peers.when.known(PROCESSES - 1)
+        await net.peers.when.known(count - 1)
         ready.send(time.monotonic())
         await anyio.to_thread.run_sync(go.recv)
 
 
-def processes(report: Report) -> None:
+def processes(report: Report, count: int) -> None:
     """Real nodes on this machine, one of them the seed of all, started together."""
     context = multiprocessing.get_context("spawn")
     nodes = []
-    for _ in range(PROCESSES):
+    for _ in range(count):
         (there, ready), (go, starter) = context.Pipe(duplex=False), context.Pipe(duplex=False)
-        process = context.Process(target=run_member, args=(ready, go), daemon=True)
+        process = context.Process(target=run_member, args=(count, ready, go), daemon=True)
         process.start()
         nodes.append((process, there, starter))
     for _, there, _ in nodes:
@@ -258,23 +260,25 @@ def processes(report: Report) -> None:
         starter.send("stop")
     for process, _, _ in nodes:
         process.join(10)
-    report.line(PROCESSES, "real processes from one seed, all know all", f"{took:.2f} s", "<= 5 s", took <= 5)
+    report.line(count, "real processes from one seed, all know all", f"{took:.2f} s", "<= 5 s", took <= 5)
 
 
-def run_member(ready: Connection, go: Connection) -> None:
+def run_member(count: int, ready: Connection, go: Connection) -> None:
     """The entry point of such a process."""
-    anyio.run(member, ready, go)
+    anyio.run(member, count, ready, go)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.discovery", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="how many nodes, smallest first")
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="of the long run with loss, in virtual time")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of the long run with loss, virtual; 0 for none")
+    parser.add_argument("--processes", type=int, default=PROCESSES, help="real ones; 0 for none")
     options = parser.parse_args(arguments)
     gc.disable()  # nothing here is garbage before its network is: the collector only costs
     report, idle_at = Report(), dict[int, float]()
-    processes(report)
+    if options.processes:
+        processes(report, options.processes)
     rest = [simulate(size, report, idle_at, minutes=options.minutes) for size in options.sizes]
     for finish in rest:
         finish()

@@ -14,7 +14,7 @@ from discovery.catalog import Status, bucket_of
 from discovery.dialling import LOOKS_PER_LOSS
 from discovery.effects import NO_ANSWER, OTHER_NETWORK, VIEW_FULL, Dial, Effect, Emit, Send, Unlink
 from discovery.failure import CONFIRMATIONS
-from discovery.gossip import FORGED, Gossip
+from discovery.gossip import Gossip
 from discovery.messages import (
     MAX_WANTED,
     Accusation,
@@ -28,6 +28,7 @@ from discovery.messages import (
     Suspicion,
     Want,
 )
+from discovery.telling import FORGED
 from tests.discovery.support import address, engine, entry, key, linked, peer, sent
 from transport import HostPort, PeerId
 
