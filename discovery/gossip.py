@@ -18,8 +18,8 @@ to answer, who is accused by one has long. A node that finds itself slow gives e
 *Healing*. Lost peers and seeds are dialled now and then. When two nodes link, each tells whom it has lost: if the other side
 has them, they hear of it and answer with newer entries, which reach everybody.
 
-*Bounds* (:mod:`discovery.catalog`). What nobody asked for is taken in small amounts only; a forged entry ends the link with whoever sent it, since honest
-nodes pass on nothing that they have not verified.
+*Bounds* (:mod:`discovery.catalog`). What nobody asked for is taken in small amounts only; a forged entry ends the link with
+whoever sent it, since honest nodes pass on nothing that they have not verified.
 
 The class is made of layers: what all share (:mod:`discovery.core`), who is gone (:mod:`discovery.watching`), entries
 (:mod:`discovery.telling`), and here time, messages and links.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import AsyncExitStack
 
 import anyio
@@ -57,3 +58,30 @@ async def test_all_dialling_all_at_once_suspects_nobody() -> None:
                 await anyio.sleep(0.5)  # real time: what would go wrong comes right after
             for feed in feeds:
                 assert {event.kind async for event in feed} <= {"joined", "updated", "left"}
+
+
+def has_ipv6() -> bool:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
+async def test_nodes_find_each_other_over_ipv6_and_pass_over_a_dead_endpoint() -> None:
+    """The seed is given with an endpoint where nothing answers before the one where it listens."""
+    with anyio.fail_after(20):
+        async with (
+            QuicTransport().bind(key(1), listen=HostPort("::1", 0)) as first,
+            QuicTransport().bind(key(2), listen=HostPort("::1", 0)) as second,
+        ):
+            seed = PeerAddr(peer(1), (HostPort("::1", 9), *first.address.endpoints))
+            async with (
+                Discovery(first, key(1), network="factory") as a,
+                Discovery(second, key(2), network="factory", seeds=[seed]) as b,
+            ):
+                await a.peers.when.known(1)
+                await b.peers.when.known(1)
+                assert b.address_of(peer(1)) == first.address
