@@ -2,7 +2,8 @@
 
 Both have the same sans-I/O interface; qh3's core is written in Rust and takes about half the time a round trip. It is
 an experiment: from one engine to the other, connections that end with data queued have been seen to fail in qh3 2.1
-(they are dialled again), so choose one for a whole network. Everything that differs between them is in this file.
+(they are dialled again), so choose one for a whole network. In qh3 2.1 a peer whose NAT rebinds loses its connection and
+dials again, where aioquic migrates it. Everything that differs between them is in this file.
 """
 
 from __future__ import annotations

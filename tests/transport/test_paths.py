@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -36,6 +37,11 @@ async def carries_much(connection: Connection) -> bool:
     return said
 
 
+AIOQUIC_ONLY = pytest.mark.skipif(
+    os.environ.get("P2PRAFT_QUIC") == "qh3",
+    reason="qh3 2.1 neither fills first datagrams nor follows a peer that moves",
+)
+
 # --- datagram sizes
 
 
@@ -62,6 +68,7 @@ def inner(connection: Connection) -> quic.QuicPeer:
     return connection
 
 
+@AIOQUIC_ONLY
 @pytest.mark.parametrize("direction", ["there", "back", "both"])
 async def test_a_path_that_never_took_large_datagrams_is_dialled_with_small_ones(direction: str) -> None:
     with anyio.fail_after(PATIENCE):
@@ -136,6 +143,7 @@ def test_a_narrow_path_is_trusted_anew_after_a_while() -> None:
 # --- addresses that change
 
 
+@AIOQUIC_ONLY
 async def test_a_peer_whose_nat_rebinds_keeps_its_connection() -> None:
     """QUIC's connection migration: the node sees the peer at another port, and validates that path."""
     with anyio.fail_after(PATIENCE):
