@@ -21,6 +21,7 @@ class QuicConfig:
         datagram_size: Payload bytes of a datagram at most, 1200 to 16000; None follows the route's MTU.
         engine: ``aioquic``, ``qh3`` (faster, experimental, the extra ``fast``), or ``auto``: what the environment variable
             ``P2PRAFT_QUIC`` says, else aioquic.
+        qlog: A folder for traces of what each connection does (see :mod:`transport.qlog`); None for none.
     """
 
     idle_timeout: float = 8.0
@@ -29,6 +30,7 @@ class QuicConfig:
     unused_timeout: float = 60.0
     datagram_size: int | None = None
     engine: EngineName = "auto"
+    qlog: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.keepalive < self.idle_timeout <= 600:

@@ -9,11 +9,11 @@ from typing import Any
 
 import anyio
 
-from transport import routes
+from transport import handshake, routes
 from transport.address import HostPort, PeerAddr
 from transport.config import QuicConfig
 from transport.errors import DialError, ProofFailed, Unreachable, VersionMismatch, WrongIdentity
-from transport.handshake import ALPN, KeyLog
+from transport.handshake import KeyLog
 from transport.identity import PeerId, SecretKey
 from transport.link import Connection
 from transport.loop import SocketLoop
@@ -124,7 +124,8 @@ class Dialler(SocketLoop):
         if code == CODE_WRONG_IDENTITY:
             raise WrongIdentity(f"{where} is another peer: {reason}")
         if code == CODE_NO_ALPN or "ALPN" in reason:
-            raise VersionMismatch(f"{where} speaks no version that this node knows ({ALPN})")
+            known = ", ".join(handshake.WIRE_VERSIONS)
+            raise VersionMismatch(f"{where} speaks no version that this node knows ({known})")
         if code == CODE_REFUSED:
             raise ProofFailed(f"{where} refused this node: {reason}")
         if code == CODE_DUPLICATE:

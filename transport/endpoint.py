@@ -55,8 +55,8 @@ class QuicTransport(Transport):
         self, key: SecretKey, listen: HostPort, advertise: Sequence[HostPort]
     ) -> AsyncIterator[QuicEndpoint]:
         sock = await bind_socket(listen)
-        endpoint = QuicEndpoint(key, sock, self._config, tuple(advertise))
         try:
+            endpoint = QuicEndpoint(key, sock, self._config, tuple(advertise))
             async with owned_tasks() as tasks:
                 endpoint.start(tasks)
                 try:
@@ -120,6 +120,8 @@ class QuicEndpoint(Acceptor, Dialler, Endpoint):
                 await anyio.sleep(0.005)
         self._end_lingering(float("inf"))
         self._send_dirty()
+        if self._qlog is not None:
+            self._qlog.close()
         self._io.cancel()
 
     # --- for connections

@@ -71,6 +71,11 @@ class Feed(Generic[T]):
             reader.close()
         return reader
 
+    @property
+    def read(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._readers)
+
     def put(self, event: T) -> None:
         """Hand an event to all readers."""
         for reader in list(self._readers):

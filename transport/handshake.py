@@ -25,6 +25,10 @@ from transport.wire import Protocol, Range, Size
 
 VERSION = 1
 ALPN = "p2praft/1"
+WIRE_VERSIONS = (ALPN,)
+"""Versions of the wire that this release speaks, newest first, as TLS application protocols (RFC 7301): the dialler offers
+all, the acceptor takes its newest among them. One version stands for everything on the connection: proofs, links, messages.
+Nobody in between can talk two nodes into an older one: what was offered and taken is part of the channel binding."""
 DOMAIN = b"p2praft/1 identity"
 
 DIALLER = b"dialler"

@@ -17,6 +17,7 @@ import anyio
 
 from transport.address import HostPort, PeerAddr
 from transport.errors import LinkClosed
+from transport.handshake import ALPN
 from transport.identity import PeerId, SecretKey
 from transport.wire import Protocol
 
@@ -131,7 +132,10 @@ class Connection(ABC):
         dialled: Whether this side dialled.
         heard_at: When anything last came from the peer, on anyio's clock; ``-inf`` if the transport does not say.
         remote: Where the peer is.
+        wire: The version of the wire that the two agreed on.
     """
+
+    wire: str = ALPN
 
     peer_id: PeerId
     binding: bytes

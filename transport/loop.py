@@ -20,12 +20,13 @@ from typing import Any
 
 import anyio
 
-from transport import routes
+from transport import handshake, routes
 from transport.config import QuicConfig
 from transport.engine import quic_engine
-from transport.handshake import ALPN, KeyLog
+from transport.handshake import KeyLog
 from transport.identity import PeerId, SecretKey
 from transport.local import certificate
+from transport.qlog import QlogDirectory
 from transport.quic import CODE_REFUSED, QuicPeer
 from transport.sizes import Sizes
 
@@ -63,6 +64,7 @@ class SocketLoop(ABC):
         self._sock = sock
         self._config = config
         self._certificate, self._private_key = certificate()
+        self._qlog = QlogDirectory(config.qlog) if config.qlog is not None else None
         self._sizes = Sizes(config.datagram_size, sock.family)
         self._routes: dict[bytes, QuicPeer] = {}
         self._peers: set[QuicPeer] = set()
@@ -349,12 +351,13 @@ class SocketLoop(ABC):
             None if is_client else self._certificate,  # who the acceptor is, is proven inside (see handshake.py)
             self._private_key,
             is_client=is_client,
-            alpn_protocols=[ALPN],
+            alpn_protocols=list(handshake.WIRE_VERSIONS),
             idle_timeout=self._config.idle_timeout,
             max_datagram_size=size,
             max_data=FIRST_CREDIT,
             max_stream_data=FIRST_CREDIT,
             secrets_log_file=keylog,
+            quic_logger=self._qlog,
             server_name="p2praft.invalid",
         )
 

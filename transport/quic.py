@@ -282,6 +282,7 @@ class QuicPeer(Connection):
             elif isinstance(event, events.ConnectionIdRetired):
                 self.endpoint.unroute(event.connection_id, self)
             elif isinstance(event, events.HandshakeCompleted):
+                self.wire = event.alpn_protocol or handshake.ALPN
                 self._on_handshake()
             elif isinstance(event, events.ConnectionTerminated):
                 if not self.proven and self.ended is None and not self.dialled:

@@ -24,9 +24,7 @@ from transport import (
     QuicTransport,
     SecretKey,
     Unreachable,
-    VersionMismatch,
     WrongIdentity,
-    dialler,
     loop,
     routes,
 )
@@ -161,25 +159,6 @@ async def test_a_name_that_leads_nowhere_is_unreachable(host: str) -> None:
         async with bind() as a:
             with pytest.raises(Unreachable):
                 await a.connect(PeerAddr(SecretKey.generate().peer_id, (HostPort(host, 7001),)))
-
-
-async def test_a_peer_of_another_version_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    with anyio.fail_after(PATIENCE):
-        async with bind() as a, bind() as b:
-            monkeypatch.setattr(loop, "ALPN", "p2praft/2")
-            monkeypatch.setattr(dialler, "ALPN", "p2praft/2")
-            with pytest.raises(VersionMismatch, match="p2praft/2"):
-                dial = a.connect(b.address)
-                original = inner(b)._configuration
-
-                def old(*args: Any, **kwargs: Any) -> Any:
-                    configuration = original(*args, **kwargs)
-                    configuration.alpn_protocols = ["p2praft/1"]
-                    return configuration
-
-                inner(b)._configuration = old  # type: ignore[method-assign]
-                await dial
-            assert not b.connections
 
 
 # --- hostile and broken peers
