@@ -46,6 +46,8 @@ class Dialler(SocketLoop):
     async def connect(self, addr: PeerAddr, *, timeout: float = 10) -> Connection:
         if addr.peer_id == self.peer_id:
             raise DialError(f"{addr.peer_id.short} is this node itself")
+        if self._stopping:
+            raise DialError(f"cannot reach {addr.peer_id.short}: this node has stopped")
         reason: DialError | None = None
         with anyio.move_on_after(timeout):
             while True:

@@ -109,20 +109,25 @@ class QuicEndpoint(Acceptor, Dialler, Endpoint):
         tasks.start_soon(self._run_io, name="transport")
 
     async def stop(self) -> None:
-        """Close every connection, give the peers a moment to receive what is queued, and fall silent."""
+        """Close every connection, give the peers a moment to receive what is queued, and fall silent. Idempotent.
+
+        Takes half a second at most, also if it is cancelled or a peer is silent.
+        """
         self._stopping = True
-        for peer in list(self._peers):
-            peer.close("the peer stops")
-        self._watchers.close()
-        self._send_dirty()
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + LINGER):
-            while any(peer.linger_until is not None for peer in self._peers):
-                await anyio.sleep(0.005)
-        self._end_lingering(float("inf"))
-        self._send_dirty()
-        if self._qlog is not None:
-            self._qlog.close()
-        self._io.cancel()
+        try:
+            for peer in list(self._peers):
+                peer.close("the peer stops")
+            self._watchers.close()
+            self._send_dirty()
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + LINGER):
+                while any(peer.linger_until is not None for peer in self._peers):
+                    await anyio.sleep(0.005)
+            self._end_lingering(float("inf"))
+            self._send_dirty()
+            if self._qlog is not None:
+                self._qlog.close()
+        finally:
+            self._io.cancel()
 
     # --- for connections
 

@@ -12,7 +12,7 @@ import trio
 
 from tests.longlife.run import inner_records, many_links, many_peers
 from tests.transport.support import ECHO, MAIN, PATIENCE, Say, echo, until
-from transport import Endpoint, QuicTransport, SecretKey
+from transport import DialError, Endpoint, QuicTransport, SecretKey
 from transport.endpoint import QuicEndpoint
 
 pytestmark = pytest.mark.anyio
@@ -145,3 +145,5 @@ async def test_leaving_twice_and_while_cancelled_is_bounded() -> None:
                 await a.stop()
             await a.stop()
             await b.stop()
+            with pytest.raises(DialError, match="has stopped"):
+                await a.connect(b.address)
