@@ -52,7 +52,7 @@ PROBE_INTERVAL = 30.0
 PROBE_PATIENCE = 1.5
 """Seconds, and at least eight round trips, after which a probe that stays unanswered while pings are answered is lost for good."""
 PROBE_PINGS = 2
-"""Pings that must have been answered since."""
+"""Times that pings must have been answered since: not at one go, as by a peer that was stopped and goes on."""
 FRAME_GRACE = 10.0
 """Seconds that a frame, once begun, may take, however short it is; also the one that opens a link."""
 FRAME_RATE = 512
@@ -132,6 +132,7 @@ class QuicPeer(Connection):
         self._probed_at = self.created_at
         self._probing = False
         self._pongs = 0
+        self._ponged = False
         self._early: list[tuple[int, bytes, bool]] = []
         self._done = anyio.Event()
         self._rtt: float | None = None
@@ -218,6 +219,8 @@ class QuicPeer(Connection):
         Source: RFC 8899 ("Datagram PLPMTUD"), section 4.3, black hole detection. What is lost for other reasons QUIC
         sends again, so a probe that stays away while pings come back can only be too large.
         """
+        if self._ponged:
+            self._pongs, self._ponged = self._pongs + 1, False
         if not self._probing:
             if self.size > SMALLEST and now - self._probed_at >= PROBE_INTERVAL:
                 self.probe_path(now)
@@ -228,7 +231,7 @@ class QuicPeer(Connection):
 
     def probe_path(self, now: float) -> None:
         """Send something that fills a datagram."""
-        self._probing, self._probed_at, self._pongs = True, now, 0
+        self._probing, self._probed_at, self._pongs, self._ponged = True, now, 0, False
         self.write(0, PROOF.encode(Probe(padding=bytes(self.size))))
 
     def look(self, now: float, unused_timeout: float) -> None:
@@ -404,7 +407,7 @@ class QuicPeer(Connection):
     def _on_pong(self, uid: int) -> None:
         sent = self._pings.pop(uid, None)
         if sent is not None:
-            self._pongs += 1
+            self._ponged = True
             sample = anyio.current_time() - sent
             self._rtt = sample if self._rtt is None else 7 / 8 * self._rtt + sample / 8  # RFC 9002, section 5.3
 
