@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -10,6 +9,10 @@ from pathlib import Path
 import click
 
 from p2praft import __version__
+from p2praft.cli import logs
+from p2praft.cli.completion_command import completion_command
+from p2praft.cli.config_file import Configurable, config_option
+from p2praft.cli.identity_commands import identity_group
 from p2praft.cli.map_commands import map_group
 from p2praft.cli.node_commands import (
     groups_command,
@@ -22,11 +25,10 @@ from p2praft.cli.node_commands import (
 from p2praft.cli.options import checked, json_option
 from p2praft.cli.output import emit, execute, fail
 from p2praft.cli.up import UpOptions, read_secret, up
+from p2praft.cli.words import ELSEWHERE, Words
 from p2praft.config import ConsensusConfig, LeadershipPreference
 from p2praft.errors import P2PRaftError
-from transport import HostPort, PeerAddr, SecretKey, TransportError
-
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+from transport import HostPort, PeerAddr, TransportError
 
 
 def run() -> None:
@@ -38,7 +40,8 @@ def run() -> None:
         sys.exit(stop.exit_code)
     except click.Abort:
         sys.exit(130)
-    except click.ClickException as error:
+    except click.ClickException as raised:
+        error = _with_source(raised)
         if "--json" in sys.argv[1:]:
             emit({"error": "Usage", "message": error.format_message()})
         else:
@@ -46,65 +49,53 @@ def run() -> None:
         sys.exit(error.exit_code)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def _with_source(error: click.ClickException) -> click.ClickException:
+    """A wrong value that nobody typed: say where it stands."""
+    option = error.param if isinstance(error, click.BadParameter) else None
+    if not isinstance(error, click.BadParameter) or not isinstance(option, click.Option):
+        return error
+    if any(word.partition("=")[0] in option.opts for word in sys.argv):
+        return error
+    where = ""
+    if isinstance(option.envvar, str) and os.environ.get(option.envvar):
+        where = f" (it stands in the environment, as {option.envvar})"
+    elif error.ctx and option.name in (error.ctx.default_map or {}):
+        where = " (it stands in the --config file)"
+    return click.BadParameter(error.message + where, error.ctx, option)
+
+
+SECTIONS = {
+    "Begin": ("demo", "up", "id"),
+    "Look": ("status", "peers", "groups", "top", "doctor"),
+    "Use": ("map",),
+    "Operate": ("transfer", "leave", "recover", "snapshot", "bench"),
+}
+
+
+@click.group(
+    cls=Words,
+    elsewhere=ELSEWHERE,
+    sections=SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="p2praft")
-def command() -> None:
+@logs.log_options
+def command(log_level: str | None, log_json: bool) -> None:
     """Nodes that find each other and become one replicated, fault-tolerant state machine.
 
     Try `p2praft demo` first.
     """
-    level = os.environ.get("P2PRAFT_LOG_LEVEL", "WARNING").upper()
-    if level not in LOG_LEVELS:
-        raise click.UsageError(f"P2PRAFT_LOG_LEVEL={level!r} is not a level: choose from {', '.join(LOG_LEVELS)}")
-    logging.basicConfig(
-        level=level,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("quic").setLevel(logging.CRITICAL)  # each refused datagram would be a warning
+    logs.configure(log_level, as_json=log_json)
 
 
-@command.group("id")
-def identity() -> None:
-    """Identity key files."""
-
-
-@identity.command("new")
-@click.argument("file", type=click.Path(dir_okay=False))
-@json_option
-def id_new(file: str, as_json: bool) -> None:
-    """Make a key and keep it in FILE."""
-    key = SecretKey.generate()
-    try:
-        key.save(file)
-    except TransportError as error:
-        fail(type(error).__name__, str(error), as_json=as_json)
-    _show_id(key, file, as_json)
-
-
-@identity.command("show")
-@click.argument("file", type=click.Path(dir_okay=False))
-@json_option
-def id_show(file: str, as_json: bool) -> None:
-    """Show the peer id of the key in FILE."""
-    try:
-        key = SecretKey.load(file)
-    except TransportError as error:
-        fail(type(error).__name__, str(error), as_json=as_json)
-    _show_id(key, file, as_json)
-
-
-def _show_id(key: SecretKey, file: str, as_json: bool) -> None:
-    if as_json:
-        emit({"peer_id": str(key.peer_id), "file": file})
-    else:
-        print(key.peer_id)
-
-
-@command.command("up")
-@click.option("--network", required=True, metavar="NAME", help="The network to join.")
+@command.command("up", cls=Configurable)
+@config_option
+@click.option("--network", metavar="NAME", help="The network to join. Required.")
 @click.option(
-    "--identity", metavar="FILE", help="Key file; made on first use. Default: in --data-dir, else a fresh key."
+    "--identity",
+    type=click.Path(),
+    metavar="FILE",
+    help="Key file; made on first use. Default: in --data-dir, else a fresh key.",
 )
 @click.option(
     "--listen",
@@ -132,23 +123,38 @@ def _show_id(key: SecretKey, file: str, as_json: bool) -> None:
 @click.option("--lan", is_flag=True, help="Find nodes of the local network by mDNS, and be found (extra: lan).")
 @click.option("--group", metavar="NAME", help="Join a group and serve its replicated map.")
 @click.option(
-    "--secret-file", metavar="FILE", help="The group's secret. P2PRAFT_SECRET in the environment does as well."
+    "--secret-file",
+    type=click.Path(),
+    metavar="FILE",
+    help="The group's secret. P2PRAFT_SECRET in the environment does as well.",
 )
 @click.option("--observer", is_flag=True, help="Follow, but never vote or lead.")
 @click.option("--reluctant", is_flag=True, help="Lead only if no other can.")
 @click.option(
     "--expect",
+    type=int,
     default=1,
     show_default=True,
     metavar="N",
     help="Found the group only once N members that may vote are there; all members need the same N.",
 )
 @click.option("--tag", "tags", multiple=True, metavar="T", help="A word that others see; repeatable.")
-@click.option("--data-dir", metavar="DIR", help="Keep identity and logs there; without it all lives in memory.")
+@click.option(
+    "--data-dir", type=click.Path(), metavar="DIR", help="Keep identity and logs there; without it all lives in memory."
+)
+@click.option(
+    "--qlog",
+    type=click.Path(),
+    metavar="DIR",
+    help="Write what each QUIC connection does into DIR, a .qlog file each (for qvis).",
+)
+@logs.log_options
 @click.option("--exit-with-parent", is_flag=True, hidden=True)
 @json_option
+@click.pass_context
 def up_command(
-    network: str,
+    context: click.Context,
+    network: str | None,
     identity: str | None,
     listen: str,
     advertise: tuple[str, ...],
@@ -161,10 +167,22 @@ def up_command(
     expect: int,
     tags: tuple[str, ...],
     data_dir: str | None,
+    qlog: str | None,
+    log_level: str | None,
+    log_json: bool,
     exit_with_parent: bool,
     as_json: bool,
 ) -> None:
-    """Run a node. Prints its address first; Ctrl-C stops it."""
+    """Run a node. Prints its address first; Ctrl-C stops it.
+
+    Each option can also stand in the environment, as P2PRAFT_<OPTION>, or in a --config file. The command line wins
+    over the environment, and that over the file.
+    """
+    logs.configure_behind(context)
+    if not network:
+        raise click.UsageError(
+            "which network? Give --network NAME, the same on all nodes (or P2PRAFT_NETWORK, or network = in --config)"
+        )
     if observer and reluctant:
         raise click.UsageError("--observer and --reluctant exclude each other")
     secret: str | None = None
@@ -200,13 +218,14 @@ def up_command(
         expect=expect,
         tags=tags,
         data_dir=data_dir,
+        qlog=qlog,
         exit_with_parent=exit_with_parent,
         as_json=as_json,
     )
     execute(up, options, as_json=as_json)
 
 
-@command.command("demo")
+@command.command("demo", short_help="Real processes elect, replicate, lose their leader: see it.")
 @click.option(
     "--nodes", default=5, show_default=True, type=click.IntRange(4, 15), help="Processes, observers included."
 )
@@ -227,6 +246,8 @@ def demo_command(nodes: int, observers: int, data_dir: str | None, watch: bool, 
 
 
 for _subcommand in (
+    identity_group,
+    completion_command,
     status_command,
     peers_command,
     groups_command,

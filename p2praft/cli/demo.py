@@ -17,6 +17,7 @@ import anyio
 from anyio.abc import Process, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from p2praft.cli.config_file import plain_environment
 from p2praft.cli.control import ask_at
 from p2praft.cli.output import CommandError, console, emit
 
@@ -269,7 +270,7 @@ class Demo:
             command += ["--identity", str(folder / f"{name}.key")]
         # A session of its own: Ctrl-C is for us, we stop it. If we are killed, its standard input ends, and so does it.
         process = await anyio.open_process(
-            command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, env=plain_environment()
         )
         node = Node(name=name, observer=observer, process=process)
         self._nodes.append(node)

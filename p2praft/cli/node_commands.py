@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from p2praft.cli.control import ask
-from p2praft.cli.options import checked, json_option, node_option
+from p2praft.cli.options import checked, group_argument, json_option, node_option
 from p2praft.cli.output import emit, execute, print_table
 from transport import PeerId
 
@@ -90,8 +90,8 @@ def peer_id_or_beginning(text: str) -> str:
     return text
 
 
-@click.command("transfer")
-@click.argument("group")
+@click.command("transfer", short_help="Have the node hand its leadership over.")
+@group_argument
 @click.argument("peer", required=False, callback=checked(peer_id_or_beginning))
 @node_option
 @json_option
@@ -106,8 +106,8 @@ def transfer_command(group: str, peer: str | None, node: str | None, as_json: bo
         print(f"{result['leader']} leads now")
 
 
-@click.command("leave")
-@click.argument("group")
+@click.command("leave", short_help="Have the node leave a group for good.")
+@group_argument
 @node_option
 @json_option
 def leave_command(group: str, node: str | None, as_json: bool) -> None:
@@ -119,8 +119,8 @@ def leave_command(group: str, node: str | None, as_json: bool) -> None:
         print(f"left {group}")
 
 
-@click.command("recover")
-@click.argument("group")
+@click.command("recover", short_help="Declare unreachable voters lost for ever: disks that burnt.")
+@group_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--timeout", type=click.FloatRange(1, 600), default=30.0, show_default=True, help="Seconds to wait.")
 @node_option

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from p2praft.cli.completion import complete_group, complete_node
 from p2praft.errors import P2PRaftError
 from transport import TransportError
 
@@ -35,8 +36,17 @@ def json_option(function: F) -> F:
 def node_option(function: F) -> F:
     """``--node``: the same for every command that asks a running node."""
     return click.option(
-        "--node", metavar="DIR|ID", help="Which running node: its data directory, or its id's beginning."
+        "--node",
+        metavar="DIR|ID",
+        is_eager=True,  # known when a group's name is completed
+        shell_complete=complete_node,
+        help="Which running node: its data directory, or its id's beginning. Default: P2PRAFT_NODE.",
     )(function)
+
+
+def group_argument(function: F) -> F:
+    """``GROUP``: the same for every command about a group."""
+    return click.argument("group", shell_complete=complete_group)(function)
 
 
 def weak_option(function: F) -> F:

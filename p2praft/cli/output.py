@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from p2praft.cli import logs
 from p2praft.errors import P2PRaftError
 from transport import TransportError
 
@@ -59,7 +60,7 @@ def fail(kind: str, message: str, *, as_json: bool, status: int = 1) -> NoReturn
     if as_json:
         emit({"error": kind, "message": message})
     else:
-        print(f"error: {message}", file=sys.stderr)
+        logs.say(message, level="error")
     sys.exit(status)
 
 

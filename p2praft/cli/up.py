@@ -6,8 +6,6 @@ import os
 import shlex
 import signal
 import stat
-import sys
-import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +14,17 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+from p2praft.cli import logs
 from p2praft.cli.control import ControlServer
 from p2praft.cli.output import console, emit
 from p2praft.cli.runtime import socket_path
 from p2praft.collections import MapMachine
-from p2praft.config import ConsensusConfig, LeadershipPreference
+from p2praft.config import ConsensusConfig, LeadershipPreference, NetworkConfig
 from p2praft.errors import KeyFileError
 from p2praft.groups.group import Group
 from p2praft.groups.key import GroupKey
 from p2praft.network import Network
+from transport import QuicConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class UpOptions:
     exit_with_parent: bool
     as_json: bool
     lan: bool = False
+    qlog: str | None = None
 
 
 def read_secret(path: str) -> str:
@@ -82,7 +83,13 @@ class Reporter:
         if self.as_json:
             emit({"event": name, **fields, "text": text})
         else:
-            print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+            logs.say(
+                text,
+                event=name,
+                peer=fields.get("peer_id"),
+                group=fields.get("group"),
+                term=fields.get("term"),
+            )
 
 
 async def up(options: UpOptions) -> None:
@@ -102,6 +109,7 @@ async def up(options: UpOptions) -> None:
                     tags=options.tags,
                     data_dir=options.data_dir,
                     lan=options.lan,
+                    config=NetworkConfig(quic=QuicConfig(qlog=options.qlog)),
                 )
             )
             group: Group | None = None
@@ -133,7 +141,7 @@ async def up(options: UpOptions) -> None:
             if group is not None and group.failure is not None:
                 raise group.failure
     if not options.as_json:
-        print("stopped", file=sys.stderr)
+        logs.say("stopped")
 
 
 def _say_ready(network: Network, options: UpOptions, socket: Path) -> None:

@@ -91,6 +91,6 @@ def p2praft(runtime: Path) -> Callable[..., Result]:
     """Runs the command in this process."""
 
     def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
-        return CliRunner().invoke(command, arguments, env=env)
+        return CliRunner().invoke(command, arguments, env=env, prog_name="p2praft")
 
     return run

@@ -233,10 +233,19 @@ def test_nonsense_for_up(p2praft: Run, tmp_path: Path, arguments: list[str], say
     assert says in result.stderr
 
 
-def test_a_log_level_that_is_none(p2praft: Run) -> None:
-    result = p2praft("status", env={"P2PRAFT_LOG_LEVEL": "loud"})
-    assert result.exit_code == 2
-    assert "P2PRAFT_LOG_LEVEL='LOUD' is not a level" in result.stderr
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_wrong_value_in_the_environment_is_traced_to_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["p2praft", "status", *(["--json"] if as_json else [])])
+    monkeypatch.setenv("P2PRAFT_LOG_LEVEL", "loud")
+    with pytest.raises(SystemExit) as stop:
+        app.run()
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    said = json.loads(out)["message"] if as_json else err
+    assert "'loud' is not one of 'debug', 'info'" in said
+    assert "it stands in the environment, as P2PRAFT_LOG_LEVEL" in said
 
 
 def test_without_the_extra_one_line_says_what_to_install(
