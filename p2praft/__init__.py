@@ -59,9 +59,8 @@ from p2praft.groups.machine import ApplyContext, StateMachine  # noqa: E402
 from p2praft.network import Network  # noqa: E402
 from p2praft.raft.messages import Cursor, Vote  # noqa: E402
 from p2praft.raft.role import Role  # noqa: E402
+from p2praft.version import __version__ as __version__  # noqa: E402
 from transport import HostPort, PeerAddr, PeerId, QuicConfig, SecretKey  # noqa: E402
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AddressError",

@@ -17,6 +17,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from discovery import Discovery, NetworkId, Peers
+from p2praft.about import ABOUT, tell_about
 from p2praft.config import ConsensusConfig, LeadershipPreference, NetworkConfig
 from p2praft.errors import ConfigError, GroupClosed
 from p2praft.groups.binder import Binder, Validator
@@ -26,6 +27,7 @@ from p2praft.groups.key import GroupId, GroupKey
 from p2praft.groups.machine import NoMachine, StateMachine
 from p2praft.groups.worker import Worker
 from p2praft.storage import DataDirectory, MemoryStorage, SqliteStorage, Storage
+from p2praft.version import __version__
 from transport import Endpoint, HostPort, Link, LinkClosed, PeerAddr, PeerId, QuicTransport, SecretKey, Transport
 from transport.tasks import owned_tasks
 
@@ -133,6 +135,7 @@ class Network:
             self._tasks = await stack.enter_async_context(owned_tasks())
             self._parts = stack.pop_all()
         self._endpoint.serve(BOND, self._accept_bond)
+        self._endpoint.serve(ABOUT, lambda link: tell_about(link, self.id.key, __version__))
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -148,6 +151,7 @@ class Network:
             for member in list(self._members.values()):
                 member.worker.close()
             endpoint.unserve(BOND)
+            endpoint.unserve(ABOUT)
         finally:
             # Left without the body's exception, so that it reaches the caller as it is, in no group.
             await self._parts.__aexit__(None, None, None)
@@ -168,6 +172,11 @@ class Network:
         return self._live().address
 
     @property
+    def endpoint(self) -> Endpoint:
+        """What the node is linked with others by, for protocols of one's own and for diagnosis."""
+        return self._live()
+
+    @property
     def peers(self) -> Peers:
         """The catalog: who else is in the network."""
         self._live()
@@ -180,6 +189,13 @@ class Network:
         return {group_id: member.group for group_id, member in self._members.items()}
 
     # --- groups
+
+    def group_facts(self) -> list[tuple[str, GroupKey, ConsensusConfig, str]]:
+        """Name, secret, settings and state machine of each group that runs here: for diagnosis within the process."""
+        return [
+            (member.group.name, member.membership.key, member.worker.config, member.worker.applier.machine.signature)
+            for member in self._members.values()
+        ]
 
     def group(
         self,

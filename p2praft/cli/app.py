@@ -12,6 +12,7 @@ from p2praft import __version__
 from p2praft.cli import logs
 from p2praft.cli.completion_command import completion_command
 from p2praft.cli.config_file import Configurable, config_option
+from p2praft.cli.doctor.command import doctor_command
 from p2praft.cli.identity_commands import identity_group
 from p2praft.cli.map_commands import map_group
 from p2praft.cli.node_commands import (
@@ -24,7 +25,8 @@ from p2praft.cli.node_commands import (
 )
 from p2praft.cli.options import checked, json_option
 from p2praft.cli.output import emit, execute, fail
-from p2praft.cli.up import UpOptions, read_secret, up
+from p2praft.cli.secret import read_secret
+from p2praft.cli.up import UpOptions, up
 from p2praft.cli.words import ELSEWHERE, Words
 from p2praft.config import ConsensusConfig, LeadershipPreference
 from p2praft.errors import P2PRaftError
@@ -248,6 +250,7 @@ def demo_command(nodes: int, observers: int, data_dir: str | None, watch: bool, 
 for _subcommand in (
     identity_group,
     completion_command,
+    doctor_command,
     status_command,
     peers_command,
     groups_command,

@@ -61,7 +61,9 @@ def key_of(option: click.Option) -> str:
 
 def _apply(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None:
-        context.default_map = {**(context.default_map or {}), **read_config(Path(value), context.command)}
+        root = context.find_root().command
+        up = root.commands.get("up") if isinstance(root, click.Group) else None  # the file is about a node
+        context.default_map = {**(context.default_map or {}), **read_config(Path(value), up or context.command)}
 
 
 def read_config(path: Path, command: click.Command) -> dict[str, Any]:

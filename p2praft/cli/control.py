@@ -17,6 +17,8 @@ import anyio
 from anyio.abc import ByteReceiveStream, SocketStream, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from p2praft.cli.doctor.node import examine_node
+from p2praft.cli.doctor.peer import peer_or_place
 from p2praft.cli.map_operations import map_delete, map_get, map_list, map_set, map_watch
 from p2praft.cli.output import CommandError
 from p2praft.cli.runtime import find_node
@@ -67,6 +69,7 @@ class ControlServer:
             "leave": self._leave,
             "recover": self._recover,
             "explain": self._explain,
+            "doctor": self._doctor,
         }
         self._streams: dict[str, Callable[[Request], AsyncGenerator[Any, None]]] = {"watch": self._watch}
         self.streaming = 0
@@ -174,6 +177,11 @@ class ControlServer:
 
     async def _explain(self, request: Request) -> Any:
         return {"text": self._network.peers.explain(PeerId.parse(request["peer"]))}
+
+    async def _doctor(self, request: Request) -> Any:
+        target = peer_or_place(request["target"]) if request.get("target") else None
+        found = await examine_node(self._network, target)
+        return [finding.as_json() for finding in found]
 
     async def _map(self, request: Request) -> Any:
         replicated: Map[Any] = Map(self._group(request["group"]))

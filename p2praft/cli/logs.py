@@ -6,14 +6,14 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from p2praft.cli.options import F
-
+F = TypeVar("F", bound=Callable[..., Any])
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FACTS = ("peer", "group", "term")
 """Attributes of a log record that are keys of their own: whom it is about. Loggers give them as ``extra``."""

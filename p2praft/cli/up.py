@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import stat
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from p2praft.cli.output import console, emit
 from p2praft.cli.runtime import socket_path
 from p2praft.collections import MapMachine
 from p2praft.config import ConsensusConfig, LeadershipPreference, NetworkConfig
-from p2praft.errors import KeyFileError
 from p2praft.groups.group import Group
 from p2praft.groups.key import GroupKey
 from p2praft.network import Network
@@ -47,29 +45,6 @@ class UpOptions:
     as_json: bool
     lan: bool = False
     qlog: str | None = None
-
-
-def read_secret(path: str) -> str:
-    """The passphrase in a file that only its owner can read.
-
-    Raises:
-        KeyFileError: It is missing, empty, or readable by others.
-    """
-    file = Path(path)
-    try:
-        mode = file.stat().st_mode
-        text = file.read_text().strip()
-    except FileNotFoundError:
-        raise KeyFileError(
-            f"{path} does not exist; write the group's secret into it: one line, the same on all members"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not text'}") from None
-    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-        raise KeyFileError(f"others can read {path}, so it is no secret; run `chmod 600 {path}`")
-    if not text:
-        raise KeyFileError(f"{path} is empty; write the group's secret into it: one line, the same on all members")
-    return text
 
 
 class Reporter:

@@ -8,11 +8,14 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+
+from p2praft.cli.control import ask_at
 
 COMMAND = [sys.executable, "-m", "p2praft"]
 LIVENESS = 30.0
@@ -37,9 +40,10 @@ def run(
 class Up:
     """A running ``p2praft up``."""
 
-    def __init__(self, *arguments: str, env: dict[str, str]) -> None:
+    def __init__(self, *arguments: str, env: dict[str, str], program: Sequence[str] = COMMAND) -> None:
+        listen = [] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(
-            [*COMMAND, "up", "--json", "--listen", "127.0.0.1:0", *arguments],
+            [*program, "up", "--json", *listen, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
@@ -53,6 +57,7 @@ class Up:
         ready = self.wait_event("ready")
         self.address: str = ready["address"]
         self.peer_id: str = ready["peer_id"]
+        self.control = Path(ready["control"])
 
     def wait_event(self, name: str, timeout: float = LIVENESS) -> dict[str, Any]:
         """The next event of this name."""
@@ -88,11 +93,15 @@ class Up:
         lines = [json.loads(line) for line in result.stdout.splitlines()]
         return lines[0] if len(lines) == 1 else lines
 
+    def request(self, **request: Any) -> Any:
+        """What the command would ask, without a process for it."""
+        return anyio.run(ask_at, self.control, request)
+
     def wait_group(self, **wanted: Any) -> dict[str, Any]:
         """Wait until the node's group looks as wanted."""
         deadline = time.monotonic() + LIVENESS
         while time.monotonic() < deadline:
-            group: dict[str, Any] = self.json("groups")
+            group: dict[str, Any] = self.request(op="groups")[0]
             if all(group[key] == value for key, value in wanted.items()):
                 return group
             time.sleep(0.05)
@@ -124,11 +133,21 @@ class Hosts:
         path.write_text(text)
         return str(path)
 
-    def up(self, *arguments: str) -> Up:
+    def up(self, *arguments: str, program: Sequence[str] = COMMAND) -> Up:
         """Start a node and wait until it is ready."""
-        node = Up(*arguments, env=self.env)
+        node = Up(*arguments, env=self.env, program=program)
         self.nodes.append(node)
         return node
+
+    def close(self) -> None:
+        """End all nodes."""
+        for node in self.nodes:
+            if node.process.poll() is None:
+                node.process.kill()
+                node.process.wait(LIVENESS)
+            for stream in (node.process.stdout, node.process.stderr):
+                if stream is not None:
+                    stream.close()
 
 
 @pytest.fixture
@@ -137,10 +156,4 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
     try:
         yield made
     finally:
-        for node in made.nodes:
-            if node.process.poll() is None:
-                node.process.kill()
-                node.process.wait(LIVENESS)
-            for stream in (node.process.stdout, node.process.stderr):
-                if stream is not None:
-                    stream.close()
+        made.close()

@@ -1,0 +1,78 @@
+"""What a node tells its peers of itself when they ask: which release it runs, and what its clock says.
+
+For diagnosis only: nothing that nodes agree on depends on the answer. Only peers of the same network get one.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated
+
+import anyio
+
+from transport import Connection, Link, LinkClosed, Protocol
+from transport.wire import Size
+
+TIMEOUT = 5.0
+"""Seconds that either side waits for the other."""
+ELSEWHERE = "this node is in another network"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AboutRequest:
+    """Asks. ``network`` is the id of the network that the asking peer is in."""
+
+    network: Annotated[bytes, Size(32, 32)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """The answer.
+
+    Attributes:
+        release: The version of p2praft.
+        time: The node's wall clock, seconds since the Unix epoch.
+    """
+
+    release: Annotated[str, Size(1, 64)]
+    time: float
+
+
+ABOUT = Protocol(name="about/1", messages={1: AboutRequest, 2: About}, max_frame=1024)
+
+
+async def ask_about(connection: Connection, network: bytes) -> tuple[About, float]:
+    """Ask a peer; its answer, and by how many seconds its clock is ahead of ours, give or take half the round trip.
+
+    Raises:
+        LinkClosed: It does not answer such questions, or is in another network.
+        TimeoutError: It did not answer in time.
+    """
+    with anyio.fail_after(TIMEOUT):
+        link = await connection.open(ABOUT)
+        try:
+            asked = time.time()
+            await link.send(AboutRequest(network=network))
+            answer = await link.receive()
+            if not isinstance(answer, About):
+                raise LinkClosed("the peer did not answer the question")
+            return answer, answer.time - (asked + time.time()) / 2
+        finally:
+            link.close("answered")
+
+
+async def tell_about(link: Link, network: bytes, release: str) -> None:
+    """Answer one peer.
+
+    Raises:
+        LinkClosed: It went away.
+    """
+    with anyio.move_on_after(TIMEOUT):
+        request = await link.receive()
+        if not isinstance(request, AboutRequest) or request.network != network:
+            link.close(ELSEWHERE)
+            return
+        await link.send(About(release=release, time=time.time()))
+        with anyio.move_on_after(TIMEOUT):
+            await link.receive()  # until the asker has it and closes

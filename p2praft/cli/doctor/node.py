@@ -1,0 +1,77 @@
+"""A running node looks at itself and at its peers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+
+from p2praft.cli.doctor.findings import Finding, faulty, fine
+from p2praft.cli.doctor.peer import Examiner, GroupFacts
+from p2praft.groups.group import Group
+from p2praft.network import Network
+from transport import HostPort, PeerAddr, PeerId
+
+MAX_PEERS = 8
+"""Peers that are looked at unless one is named; all at the same time."""
+
+
+async def examine_node(network: Network, target: PeerAddr | HostPort | None) -> list[Finding]:
+    """What a running node finds out about itself, and about one peer or those that it should see.
+
+    Args:
+        network: The node.
+        target: The peer; None for the seeds and the peers in the catalog.
+    """
+    findings = [
+        fine("node", f"{network.address} runs in network {network.name!r} and knows {len(network.peers)} other node(s)")
+    ]
+    findings += [_examine_own(network, group) for group in network.groups.values()]
+    targets: Sequence[PeerAddr | HostPort] = [target] if target is not None else _targets(network)
+    if not targets:
+        text = "it knows no other node, was given no --seed, and nobody has joined it"
+        return [*findings, faulty("peers", "alone", text)]
+    results: list[list[Finding]] = [[] for _ in targets]
+    groups = [
+        GroupFacts(name=name, key=key, config=config, signature=signature)
+        for name, key, config, signature in network.group_facts()
+    ]
+    examiner = Examiner(endpoint=network.endpoint, network=network.name, groups=groups)
+
+    async def look(at: int) -> None:
+        results[at] += [finding async for finding in examiner.examine(targets[at])]
+
+    async with anyio.create_task_group() as tasks:
+        for at in range(len(targets)):
+            tasks.start_soon(look, at)
+    return [*findings, *(finding for result in results for finding in result)]
+
+
+def _targets(network: Network) -> list[PeerAddr]:
+    """The seeds, at the addresses that were given, then whom else it knows."""
+    seeds = {seed.peer_id: seed for seed in network.seeds if seed.peer_id != network.peer_id}
+    others = {peer.peer_id: PeerAddr(peer.peer_id, peer.addresses) for peer in network.peers}
+    places: dict[PeerId, PeerAddr] = {**seeds, **{peer: where for peer, where in others.items() if peer not in seeds}}
+    return list(places.values())[:MAX_PEERS]
+
+
+def _examine_own(network: Network, group: Group) -> Finding:
+    check = "group"
+    if group.failure is not None:
+        return faulty(check, "data-corrupt", str(group.failure))
+    if not group.online:
+        here = [voter for voter in group.voters if voter == network.peer_id or voter in group.bonds]
+        if not group.voters:
+            count = f"{1 + len(group.bonds)} member(s) of {group.config.expect}"
+            text = f"group {group.name!r} is not founded yet: {count} that it waits for are here"
+            return faulty(check, "not-founded", text)
+        text = f"group {group.name!r} has no leader: {len(here)} of its {len(group.voters)} voters are here"
+        return faulty(check, "no-leader", text)
+    missing = [
+        peer.peer_id.short
+        for peer in network.peers
+        if group.id.key in peer.groups and peer.peer_id not in group.bonds and peer.status == "alive"
+    ]
+    if missing:
+        return faulty(check, "not-bonded", f"group {group.name!r} works, but has no bond with {', '.join(missing)}")
+    return fine(check, f"group {group.name!r} works: {group.role} in term {group.term}, {len(group.bonds)} bond(s)")

@@ -1,0 +1,230 @@
+"""Who is at an address: its identity, its network, its clock, and whether its group is ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+import anyio
+
+from discovery import NetworkId
+from discovery.messages import DISCOVERY, Hello
+from p2praft.about import ask_about
+from p2praft.cli.doctor.findings import Finding, faulty, fine
+from p2praft.cli.doctor.path import examine_path
+from p2praft.collections import MapMachine
+from p2praft.config import ConsensusConfig
+from p2praft.groups.key import GroupId, GroupKey
+from p2praft.groups.machine import NoMachine
+from transport import (
+    AddressError,
+    Connection,
+    DialError,
+    Endpoint,
+    HostPort,
+    LinkClosed,
+    PeerAddr,
+    PeerId,
+    ProofFailed,
+    SecretKey,
+    TransportError,
+    VersionMismatch,
+    WrongIdentity,
+)
+
+CLOCK = 10.0
+"""Seconds that two clocks may differ."""
+HELLO_TIMEOUT = 5.0
+MACHINES = (MapMachine.signature, "p2praft.map/1", "p2praft.map/2", NoMachine.signature)
+_ID = re.compile(r"\bthis is ([a-z2-7]{52})\b")
+
+
+def peer_or_place(text: str) -> PeerAddr | HostPort:
+    """A peer's address, or just a host and a port.
+
+    Raises:
+        AddressError: It is neither.
+    """
+    if "@" in text:
+        return PeerAddr.parse(text)
+    try:
+        return HostPort.parse(text)
+    except AddressError:
+        raise AddressError(f"{text!r} is neither <peer-id>@host:port nor host:port") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupFacts:
+    """A group as this side knows it.
+
+    Attributes:
+        name: What it is called.
+        key: Its secret.
+        config: Its settings.
+        signature: Its state machine's.
+    """
+
+    name: str
+    key: GroupKey
+    config: ConsensusConfig
+    signature: str = MapMachine.signature
+
+    def id(self, network: NetworkId) -> GroupId:
+        """What it is called on the wire."""
+        return GroupId.of(self.key, network=network, name=self.name, config=self.config, signature=self.signature)
+
+    def others(self, network: NetworkId) -> dict[bytes, str]:
+        """Ids of the same group with the same secret, but with other settings; and what differs in each, for people."""
+        found: dict[bytes, str] = {}
+        for signature in dict.fromkeys((self.signature, *MACHINES)):
+            for expect in range(1, self.config.max_voters + 1):
+                other = replace(self, config=replace(self.config, expect=expect), signature=signature)
+                differs = []
+                if expect != self.config.expect:
+                    differs.append(f"it expects {expect} founders, this side {self.config.expect} (--expect)")
+                if signature != self.signature:
+                    differs.append(f"its state machine is {signature}, ours {self.signature}")
+                found[other.id(network).key] = " and ".join(differs)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examiner:
+    """Looks at peers.
+
+    Attributes:
+        endpoint: Dials.
+        network: The network's name; None if only the way there and the identity matter.
+        groups: Groups that the peer should serve as well.
+    """
+
+    endpoint: Endpoint
+    network: str | None
+    groups: Sequence[GroupFacts] = ()
+
+    async def examine(self, target: PeerAddr | HostPort) -> AsyncIterator[Finding]:
+        """Everything that can be found out from here, in the order in which things depend on each other."""
+        endpoints = target.endpoints if isinstance(target, PeerAddr) else (target,)
+        reachable = []
+        for where in endpoints:
+            findings = await examine_path(where)
+            for finding in findings:
+                yield finding
+            if findings[0].ok:
+                reachable.append(where)
+        if not reachable:
+            return
+        connection: Connection | None = None
+        async for step in self._connect(target, reachable[0]):
+            if isinstance(step, Finding):
+                yield step
+            else:
+                connection = step
+        if connection is not None and self.network is not None:
+            async for finding in self._examine_member(connection, NetworkId.of(self.network)):
+                yield finding
+
+    async def _connect(self, target: PeerAddr | HostPort, where: HostPort) -> AsyncIterator[Finding | Connection]:
+        known = isinstance(target, PeerAddr)
+        address = target if isinstance(target, PeerAddr) else PeerAddr(SecretKey.generate().peer_id, (where,))
+        try:
+            connection = await self.endpoint.connect(address)
+        except WrongIdentity as error:
+            named = _ID.search(str(error))
+            if known or named is None:
+                is_it = f"it is {named[1]}; its address is {named[1]}@{where}" if named else str(error)
+                text = f"another node answers at {where} than {address.peer_id}: {is_it}"
+                yield faulty("identity", "wrong-identity", text)
+                return
+            # Nobody said who should be there: whoever is there has told us, in its refusal. Now ask for that one.
+            address = PeerAddr(PeerId.parse(named[1]), (where,))
+            try:
+                connection = await self.endpoint.connect(address)
+            except DialError as again:
+                yield _of_dial(again)
+                return
+        except DialError as error:
+            yield _of_dial(error)
+            return
+        yield fine("identity", f"the node there has proven to be {address.peer_id if known else address}")
+        yield connection
+
+    async def _examine_member(self, connection: Connection, network: NetworkId) -> AsyncIterator[Finding]:
+        hello: Hello | None = None
+        try:
+            hello = await _hello(connection)
+        except (TransportError, TimeoutError) as error:
+            yield faulty("network", "handshake", f"the peer does not speak to us about its network: {_text(error)}")
+            return
+        entry = hello.entry.entry
+        if entry.network != network:
+            text = f"the peer is not in network {self.network!r}: its own has another name"
+            yield faulty("network", "other-network", text)
+            return
+        yield fine("network", f"the peer is in network {self.network!r} as well")
+        yield await _examine_clock(connection, network)
+        for group in self.groups:
+            yield _examine_group(group, network, entry.groups)
+
+
+def _of_dial(error: DialError) -> Finding:
+    if isinstance(error, VersionMismatch):
+        return faulty("identity", "version", str(error))
+    if isinstance(error, ProofFailed):
+        return faulty("identity", "unproven", str(error))
+    return faulty("identity", "handshake", f"the address answers, but no connection comes about: {error}")
+
+
+async def _hello(connection: Connection) -> Hello:
+    """The peer's own words, which it says first; nothing is said of us, so we do not enter its catalog."""
+    with anyio.fail_after(HELLO_TIMEOUT):
+        link = await connection.open(DISCOVERY)
+        try:
+            hello = await link.receive()
+        finally:
+            link.close("done")
+        if not isinstance(hello, Hello) or not hello.entry.holds():
+            raise LinkClosed("it did not introduce itself")
+        return hello
+
+
+async def _examine_clock(connection: Connection, network: NetworkId) -> Finding:
+    try:
+        about, ahead = await ask_about(connection, network.key)
+    except (TransportError, TimeoutError) as error:
+        return fine("clock", f"not compared: the peer does not tell its time ({_text(error)})")
+    if abs(ahead) > CLOCK:
+        way = "ahead of" if ahead > 0 else "behind"
+        return faulty("clock", "clock-off", f"the peer's clock is {_duration(abs(ahead))} {way} this machine's")
+    return fine("clock", f"the clocks agree to {abs(ahead):.1f} s; the peer runs p2praft {about.release}")
+
+
+def _examine_group(group: GroupFacts, network: NetworkId, served: Sequence[bytes]) -> Finding:
+    own = group.id(network)
+    if own.key in served:
+        return fine("group", f"the peer serves group {group.name!r} with the same secret and settings")
+    if not any(map(own.is_namesake, served)):
+        return faulty("group", "no-such-group", f"the peer serves no group called {group.name!r}")
+    others = group.others(network)
+    for key in served:
+        if key in others:
+            text = f"the peer's group {group.name!r} has the same secret, but other settings: {others[key]}"
+            return faulty("group", "other-settings", text)
+    return faulty("group", "other-secret", f"the peer's group {group.name!r} has another secret")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return (
+        f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.0f} h"
+        if seconds < 172_800
+        else (f"{seconds / 86_400:.0f} days")
+    )
+
+
+def _text(error: Exception) -> str:
+    return str(error) or "no answer in time"
