@@ -70,6 +70,7 @@ class ControlServer:
             "recover": self._recover,
             "explain": self._explain,
             "doctor": self._doctor,
+            "top": self._top,
         }
         self._streams: dict[str, Callable[[Request], AsyncGenerator[Any, None]]] = {"watch": self._watch}
         self.streaming = 0
@@ -177,6 +178,9 @@ class ControlServer:
 
     async def _explain(self, request: Request) -> Any:
         return {"text": self._network.peers.explain(PeerId.parse(request["peer"]))}
+
+    async def _top(self, request: Request) -> Any:
+        return {**await self._status(request), "known": await self._peers(request)}
 
     async def _doctor(self, request: Request) -> Any:
         target = peer_or_place(request["target"]) if request.get("target") else None
