@@ -10,6 +10,7 @@ import click
 
 from p2praft import __version__
 from p2praft.cli import logs
+from p2praft.cli.bench import bench_command
 from p2praft.cli.completion_command import completion_command
 from p2praft.cli.config_file import Configurable, config_option
 from p2praft.cli.doctor.command import doctor_command
@@ -253,6 +254,7 @@ for _subcommand in (
     completion_command,
     doctor_command,
     top_command,
+    bench_command,
     status_command,
     peers_command,
     groups_command,

@@ -20,6 +20,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from p2praft.cli.doctor.node import examine_node
 from p2praft.cli.doctor.peer import peer_or_place
 from p2praft.cli.map_operations import map_delete, map_get, map_list, map_set, map_watch
+from p2praft.cli.measure import measure
 from p2praft.cli.output import CommandError
 from p2praft.cli.runtime import find_node
 from p2praft.cli.views import group_view, peer_view, status_view
@@ -71,6 +72,7 @@ class ControlServer:
             "explain": self._explain,
             "doctor": self._doctor,
             "top": self._top,
+            "measure": self._measure,
         }
         self._streams: dict[str, Callable[[Request], AsyncGenerator[Any, None]]] = {"watch": self._watch}
         self.streaming = 0
@@ -178,6 +180,9 @@ class ControlServer:
 
     async def _explain(self, request: Request) -> Any:
         return {"text": self._network.peers.explain(PeerId.parse(request["peer"]))}
+
+    async def _measure(self, request: Request) -> Any:
+        return await measure(self._group(request["group"]), request["what"], request["count"], request["at_once"])
 
     async def _top(self, request: Request) -> Any:
         return {**await self._status(request), "known": await self._peers(request)}

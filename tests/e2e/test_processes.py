@@ -230,3 +230,18 @@ def _runs(pid: str) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_measurement_ends_with_results_and_leaves_nothing_behind(hosts: Hosts, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    result = run(
+        "bench", "--scale", "0.05", "--failovers", "1", "--data-dir", str(disk), "--json", env=hosts.env, timeout=120
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    results = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [one["measure"] for one in results] == ["writes", "writes", "reads"] * 2 + ["failover"]
+    assert all(one["per_second"] > 0 for one in results[:-1])
+    assert 0 < results[-1]["median"] < LIVENESS
+    assert result.stderr == ""
+    assert list(disk.iterdir()) == []
