@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 import anyio
@@ -23,11 +23,15 @@ from transport.wire import Size
 
 HANDSHAKE_TIMEOUT = 5.0
 """Seconds that either side waits for the other's proof."""
+FEATURES: tuple[str, ...] = ()
+"""What this release can do on a bond beyond its first version, a word each. Both sides say theirs as the bond opens; what
+both have may be used on it. So a message that older members do not know is sent to none of them."""
 REFUSED = "refused"
 DUPLICATE = "duplicate bond"
 
 Proof = Annotated[bytes, Size(32, 32)]
 Incarnation = Annotated[bytes, Size(8, 8)]
+Features = Annotated[tuple[Annotated[str, Size(1, 32)], ...], Size(0, 64)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,7 @@ class BondRequest:
     group: Annotated[bytes, Size(16, 16)]
     incarnation: Incarnation
     volatile: bool
+    features: Features
     proof: Proof
 
 
@@ -46,6 +51,7 @@ class BondResponse:
 
     incarnation: Incarnation
     volatile: bool
+    features: Features
     proof: Proof
 
 
@@ -79,10 +85,12 @@ class Bond:
     Attributes:
         member: Who is at the other end, with which memory.
         link: The link.
+        features: What both sides can do beyond the first version.
     """
 
     member: raft.Member
     link: Link
+    features: frozenset[str] = frozenset()
 
     @property
     def rtt(self) -> float | None:
@@ -105,11 +113,13 @@ class Membership:
         group: Which group.
         key: Its secret.
         me: This member.
+        features: What it can do beyond the first version.
     """
 
     group: GroupId
     key: GroupKey
     me: raft.Member
+    features: tuple[str, ...] = field(default_factory=lambda: FEATURES)
 
     @property
     def bond_key(self) -> bytes:
@@ -132,6 +142,7 @@ async def open_bond(connection: Connection, own: Membership) -> Bond:
                     group=own.group.key,
                     incarnation=own.me.incarnation,
                     volatile=own.me.volatile,
+                    features=own.features,
                     proof=_proof(own.bond_key, own.group.key, b"opener", own.me, link.peer_id, link),
                 )
             )
@@ -145,7 +156,7 @@ async def open_bond(connection: Connection, own: Membership) -> Bond:
         except BaseException:
             link.close(REFUSED)
             raise
-    return Bond(member, link)
+    return Bond(member, link, _shared(own, response.features))
 
 
 async def accept_bond(link: Link, me: PeerId, groups: Mapping[bytes, Membership]) -> tuple[Bond, bytes] | None:
@@ -173,10 +184,15 @@ async def accept_bond(link: Link, me: PeerId, groups: Mapping[bytes, Membership]
             BondResponse(
                 incarnation=own.me.incarnation,
                 volatile=own.me.volatile,
+                features=own.features,
                 proof=_proof(own.bond_key, own.group.key, b"acceptor", own.me, link.peer_id, link),
             )
         )
-    return Bond(member, link), request.group
+    return Bond(member, link, _shared(own, request.features)), request.group
+
+
+def _shared(own: Membership, theirs: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(own.features).intersection(theirs)
 
 
 def _proof(bond_key: bytes, group: bytes, role: bytes, prover: raft.Member, verifier: PeerId, link: Link) -> bytes:

@@ -147,7 +147,8 @@ class Examiner:
         except DialError as error:
             yield _of_dial(error)
             return
-        yield fine("identity", f"the node there has proven to be {address.peer_id if known else address}")
+        who = address.peer_id if known else address
+        yield fine("identity", f"the node there has proven to be {who} (wire {connection.wire})")
         yield connection
 
     async def _examine_member(self, connection: Connection, network: NetworkId) -> AsyncIterator[Finding]:
