@@ -27,6 +27,7 @@ from p2praft.cli.node_commands import (
 from p2praft.cli.options import checked, json_option
 from p2praft.cli.output import emit, execute, fail
 from p2praft.cli.secret import read_secret
+from p2praft.cli.snapshot.commands import snapshot_group
 from p2praft.cli.top import top_command
 from p2praft.cli.up import UpOptions, up
 from p2praft.cli.words import ELSEWHERE, Words
@@ -254,6 +255,7 @@ for _subcommand in (
     completion_command,
     doctor_command,
     top_command,
+    snapshot_group,
     bench_command,
     status_command,
     peers_command,

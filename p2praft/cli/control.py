@@ -23,6 +23,7 @@ from p2praft.cli.map_operations import map_delete, map_get, map_list, map_set, m
 from p2praft.cli.measure import measure
 from p2praft.cli.output import CommandError
 from p2praft.cli.runtime import find_node
+from p2praft.cli.snapshot import operations as backups
 from p2praft.cli.views import group_view, peer_view, status_view
 from p2praft.collections import Map, MapReader
 from p2praft.errors import P2PRaftError
@@ -73,8 +74,12 @@ class ControlServer:
             "doctor": self._doctor,
             "top": self._top,
             "measure": self._measure,
+            "restore": self._restore,
         }
-        self._streams: dict[str, Callable[[Request], AsyncGenerator[Any, None]]] = {"watch": self._watch}
+        self._streams: dict[str, Callable[[Request], AsyncGenerator[Any, None]]] = {
+            "watch": self._watch,
+            "backup": self._backup,
+        }
         self.streaming = 0
 
     async def serve(self, path: Path, *, task_status: TaskStatus[None]) -> None:
@@ -183,6 +188,20 @@ class ControlServer:
 
     async def _measure(self, request: Request) -> Any:
         return await measure(self._group(request["group"]), request["what"], request["count"], request["at_once"])
+
+    def _backup(self, request: Request) -> AsyncGenerator[Any, None]:
+        return backups.give(MapReader(self._group(request["group"])), self._network.name)
+
+    async def _restore(self, request: Request) -> Any:
+        replicated: Map[Any] = Map(self._group(request["group"]))
+        match request["step"]:
+            case "look":
+                return await backups.look(replicated)
+            case "take":
+                return await backups.take(replicated, request["block"])
+            case "drop":
+                return await backups.drop(replicated, request["keys"])
+        raise KeyError(request["step"])
 
     async def _top(self, request: Request) -> Any:
         return {**await self._status(request), "known": await self._peers(request)}

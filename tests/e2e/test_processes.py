@@ -245,3 +245,19 @@ def test_a_measurement_ends_with_results_and_leaves_nothing_behind(hosts: Hosts,
     assert 0 < results[-1]["median"] < LIVENESS
     assert result.stderr == ""
     assert list(disk.iterdir()) == []
+
+
+def test_a_group_is_saved_and_restored_into_a_new_one(hosts: Hosts, tmp_path: Path) -> None:
+    group = ["--network", "shop", "--secret-file", hosts.secret()]
+    old, new = hosts.up(*group, "--group", "tills"), hosts.up(*group, "--group", "spare")
+    for node in (old, new):
+        node.wait_group(online=True)
+    for key in ("apple", "pear"):
+        old.request(op="map", action="set", group="tills", key=key, value={"is": key}, timeout=10)
+    file = str(tmp_path / "backup")
+    assert old.json("snapshot", "save", "tills", file)["entries"] == 2
+    assert new.json("snapshot", "restore", "spare", file)["entries"] == 2
+    assert new.request(op="map", action="get", group="spare", key="pear")["value"] == {"is": "pear"}
+    refused = new.ask("snapshot", "restore", "spare", file)
+    assert refused.returncode == 1
+    assert "--force" in refused.stdout
