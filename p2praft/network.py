@@ -277,10 +277,18 @@ class Network:
             handles=1,
         )
         self._members[handle.group_id] = member
-        tasks.start_soon(worker.run, name=f"group {handle.name}")
+        tasks.start_soon(self._run_member, member, name=f"group {handle.name}")
         tasks.start_soon(binder.run, name=f"binder {handle.name}")
         self._announce()
         return member
+
+    async def _run_member(self, member: _Member) -> None:
+        await member.worker.run()
+        if (
+            self._members.get(member.membership.group) is member
+        ):  # it left for good, or failed: nobody should look for it
+            del self._members[member.membership.group]
+            self._announce()
 
     async def _release(self, member: _Member) -> None:
         member.handles -= 1

@@ -15,6 +15,7 @@ from p2praft.cli.control import ask, ask_stream
 from p2praft.cli.options import json_option, node_option, timeout_option, weak_option
 from p2praft.cli.output import CommandError, emit, execute, print_table
 from p2praft.cli.runtime import find_node
+from p2praft.cli.words import Words
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +32,7 @@ def expected_option(function: F) -> F:
     )(function)
 
 
-@click.group("map")
+@click.group("map", cls=Words)
 def map_group() -> None:
     """The replicated map of a group."""
 
@@ -114,7 +115,7 @@ def map_list(group: str, prefix: str, weak: bool, node: str | None, as_json: boo
         print_table("", ["KEY", "VALUE", "VERSION"], [[e["key"], _as_text(e["value"]), e["version"]] for e in entries])
 
 
-@map_group.command("watch")
+@map_group.command("watch", short_help="Print what changes under PREFIX, as it does.")
 @click.argument("group")
 @click.argument("prefix", default="")
 @click.option(

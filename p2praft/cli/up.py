@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 from p2praft.cli import logs
 from p2praft.cli.control import ControlServer
 from p2praft.cli.output import console, emit
+from p2praft.cli.progress import progress
 from p2praft.cli.runtime import socket_path
 from p2praft.collections import MapMachine
 from p2praft.config import ConsensusConfig, LeadershipPreference, NetworkConfig
@@ -105,6 +106,7 @@ async def up(options: UpOptions) -> None:
                 tasks.start_soon(_report_peers, network, reporter)
                 if group is not None:
                     tasks.start_soon(_report_group, group, reporter, tasks)
+                    tasks.start_soon(_show_catch_up, group)
                 if options.exit_with_parent:
                     tasks.start_soon(_wait_parent, tasks)
                 if options.seeds:
@@ -159,6 +161,20 @@ async def _report_group(group: Group, reporter: Reporter, tasks: TaskGroup) -> N
         reporter.event(event.kind, f"group {group.name}: {event.text}", group=group.name, term=event.term, peer_id=peer)
     if group.failure is not None:
         tasks.cancel_scope.cancel()
+
+
+async def _show_catch_up(group: Group) -> None:
+    """A bar while the member, far behind, fetches what it lacks."""
+    while True:
+        await anyio.sleep(0.2)
+        if (begun := group.catching_up) is None:
+            continue
+        what, _, total = begun
+        text = "fetching a snapshot" if what == "snapshot" else "catching up"
+        with progress(text, total) as advance:
+            while (found := group.catching_up) is not None and found[0] == what and found[2] == total:
+                advance(found[1], f"{text}: {found[1]} of {total} parts")
+                await anyio.sleep(0.1)
 
 
 async def _report_loneliness(network: Network, reporter: Reporter) -> None:

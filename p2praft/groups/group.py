@@ -157,6 +157,12 @@ class Group:
         return self._worker.online
 
     @property
+    def catching_up(self) -> tuple[str, int, int] | None:
+        """What this member is fetching from several others, as it is far behind: ``entries`` or a ``snapshot``, how many
+        pieces have come, and of how many. None while it is not."""
+        return self._worker.engine.catch_up.progress
+
+    @property
     def failure(self) -> P2PRaftError | None:
         """Why the group stopped on this node, if it did so by itself: a :class:`~p2praft.StorageError`, say."""
         return self._worker.failure

@@ -179,6 +179,18 @@ class CatchUp:
         return self._fetch is not None
 
     @property
+    def progress(self) -> tuple[str, int, int] | None:
+        """What is fetched (``entries`` or ``snapshot``), how many pieces have come, of how many; None if nothing is."""
+        fetch = self._fetch
+        if fetch is None:
+            return None
+        open_pieces = len(fetch.pieces) + len(fetch.busy)
+        if isinstance(fetch, SnapshotFetch):
+            return "snapshot", fetch.snapshot.chunks - open_pieces, fetch.snapshot.chunks
+        total = -(-(fetch.target - fetch.first + 1) // fetch.size)
+        return "entries", max(0, total - open_pieces), total
+
+    @property
     def deadline(self) -> float:
         """When :meth:`tick` has something to do."""
         return self._fetch.deadline if self._fetch else float("inf")

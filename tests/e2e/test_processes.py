@@ -28,7 +28,7 @@ def three(hosts: Hosts, *extra: str) -> list[Up]:
 
 def wait_voters(nodes: list[Up], count: int) -> None:
     deadline = time.monotonic() + LIVENESS
-    while any(len(node.json("groups")["voters"]) < count for node in nodes):
+    while any(len(node.request(op="groups")[0]["voters"]) < count for node in nodes):
         assert time.monotonic() < deadline, "the members never became voters"
         time.sleep(0.05)
 
@@ -135,11 +135,14 @@ def wait_caught_up(nodes: list[Up]) -> None:
     """Wait until all vote with the memories they have now."""
     deadline = time.monotonic() + LIVENESS
     while time.monotonic() < deadline:
-        groups = [node.json("groups") for node in nodes]
+        groups = [node.request(op="groups")[0] for node in nodes]
         if all(group["online"] and len(group["voters"]) == 3 for group in groups):
             reached = [group["committed"] for group in groups]
             time.sleep(0.2)
-            if min(reached) == max(reached) and [node.json("groups")["committed"] for node in nodes] == reached:
+            if (
+                min(reached) == max(reached)
+                and [node.request(op="groups")[0]["committed"] for node in nodes] == reached
+            ):
                 return
         time.sleep(0.05)
     raise AssertionError(f"the group never healed: {groups}")
@@ -261,3 +264,17 @@ def test_a_group_is_saved_and_restored_into_a_new_one(hosts: Hosts, tmp_path: Pa
     refused = new.ask("snapshot", "restore", "spare", file)
     assert refused.returncode == 1
     assert "--force" in refused.stdout
+
+
+def test_who_has_left_a_group_no_longer_shows_it_and_is_not_looked_for(hosts: Hosts) -> None:
+    nodes = three(hosts)
+    wait_voters(nodes, 3)
+    leaver, stayer = nodes[2], nodes[0]
+    assert leaver.json("leave", "tills") == {"left": "tills"}
+    assert leaver.request(op="groups") == []
+    deadline = time.monotonic() + LIVENESS
+    while [peer["groups"] for peer in stayer.request(op="peers") if peer["peer_id"] == leaver.peer_id] != [[]]:
+        assert time.monotonic() < deadline, "it still says that it serves the group"
+        time.sleep(0.05)
+    refused = leaver.ask("map", "get", "tills", "apple")
+    assert json.loads(refused.stdout)["error"] == "NoGroup"

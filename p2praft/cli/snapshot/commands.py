@@ -30,7 +30,7 @@ def snapshot_group() -> None:
     """Back up a group's map to a file, and restore it into a new group."""
 
 
-@snapshot_group.command("save")
+@snapshot_group.command("save", short_help="Write GROUP's map into FILE.")
 @group_argument
 @click.argument("file", type=click.Path(dir_okay=False))
 @node_option
@@ -54,7 +54,7 @@ def show_command(file: str, as_json: bool) -> None:
     _tell(head, file, as_json, "holds")
 
 
-@snapshot_group.command("restore")
+@snapshot_group.command("restore", short_help="Write what FILE holds into GROUP's map.")
 @group_argument
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--force", is_flag=True, help="Also into a map that has seen changes; it is then as the backup, no more.")
