@@ -243,8 +243,9 @@ class SqliteStorage(Storage):
 
     def _corrupt(self, problem: str) -> StorageError:
         return StorageError(
-            f"{self._path} is corrupt: {problem}. This member does not trust it and stops. Restore the file from a "
-            "backup of this node, or move it away: the member then joins its group anew, as a new member"
+            f"{self._path} is corrupt: {problem}. This member does not trust it and stops. Move it away: the "
+            "member then joins its group anew, as a new member. An older copy of the file must not take its place: it has "
+            "forgotten what this member promised"
         )
 
     def _error(self, what: str, error: sqlite3.Error) -> StorageError:

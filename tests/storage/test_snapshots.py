@@ -138,7 +138,7 @@ def test_a_truncated_file_is_refused_by_name(tmp_path: Path) -> None:
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.truncate(size // 2)
-    with pytest.raises(StorageError, match=r"g\.sqlite is corrupt.*Restore the file"):
+    with pytest.raises(StorageError, match=r"g\.sqlite is corrupt.*Move it away"):
         SqliteStorage(path).load()
 
 

@@ -45,7 +45,8 @@ ADVICE = {
     "secret-file": "make the file with `(umask 077; echo 'a long passphrase' > secret)`; the same line on all members",
     "key-file": "restore the key from a backup, or move the file away: the node then makes a new identity",
     "data-locked": "stop the other node first, or give this one a --data-dir of its own",
-    "data-corrupt": "restore the file from a backup of this node, or move it away: the member then joins its group anew",
+    "data-corrupt": "move the file away: the member then joins its group anew. Never put an older copy in its place: it has "
+    "forgotten what the member promised",
     "data-full": "free some space on that disk, or move the directory to a larger one, then start the node",
     "data-read-only": "mount the disk for writing, or let the user that runs the node own the directory",
     "data-unusable": "choose another --data-dir, one that this user may write to",
