@@ -1,11 +1,13 @@
-"""What a node tells its peers of itself when they ask: which release it runs, and what its clock says.
+"""What a node tells its peers of itself when they ask: which release it runs, what its clock says, which groups it serves.
 
-For diagnosis only: nothing that nodes agree on depends on the answer. Only peers of the same network get one.
+For diagnosis only: nothing that nodes agree on depends on the answer. Only who names the same network gets one; what it learns
+stands in the node's signed entry as well, but for the release and the clock. To ask makes nobody a member.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -33,20 +35,22 @@ class About:
     Attributes:
         release: The version of p2praft.
         time: The node's wall clock, seconds since the Unix epoch.
+        groups: Ids of the groups that it serves.
     """
 
     release: Annotated[str, Size(1, 64)]
     time: float
+    groups: Annotated[tuple[Annotated[bytes, Size(16, 16)], ...], Size(0, 64)]
 
 
-ABOUT = Protocol(name="about/1", messages={1: AboutRequest, 2: About}, max_frame=1024)
+ABOUT = Protocol(name="about/1", messages={1: AboutRequest, 2: About}, max_frame=4096)
 
 
 async def ask_about(connection: Connection, network: bytes) -> tuple[About, float]:
     """Ask a peer; its answer, and by how many seconds its clock is ahead of ours, give or take half the round trip.
 
     Raises:
-        LinkClosed: It does not answer such questions, or is in another network.
+        LinkClosed: It does not answer such questions, or is in another network; the reason is then :data:`ELSEWHERE`.
         TimeoutError: It did not answer in time.
     """
     with anyio.fail_after(TIMEOUT):
@@ -62,7 +66,7 @@ async def ask_about(connection: Connection, network: bytes) -> tuple[About, floa
             link.close("answered")
 
 
-async def tell_about(link: Link, network: bytes, release: str) -> None:
+async def tell_about(link: Link, network: bytes, release: str, groups: Collection[bytes]) -> None:
     """Answer one peer.
 
     Raises:
@@ -73,6 +77,6 @@ async def tell_about(link: Link, network: bytes, release: str) -> None:
         if not isinstance(request, AboutRequest) or request.network != network:
             link.close(ELSEWHERE)
             return
-        await link.send(About(release=release, time=time.time()))
+        await link.send(About(release=release, time=time.time(), groups=tuple(groups)[:64]))
         with anyio.move_on_after(TIMEOUT):
             await link.receive()  # until the asker has it and closes

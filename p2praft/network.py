@@ -135,7 +135,7 @@ class Network:
             self._tasks = await stack.enter_async_context(owned_tasks())
             self._parts = stack.pop_all()
         self._endpoint.serve(BOND, self._accept_bond)
-        self._endpoint.serve(ABOUT, lambda link: tell_about(link, self.id.key, __version__))
+        self._endpoint.serve(ABOUT, self._tell_about)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -319,6 +319,9 @@ class Network:
             link.close("the member stops")
             return
         await member.binder.hold(bond)
+
+    async def _tell_about(self, link: Link) -> None:
+        await tell_about(link, self.id.key, __version__, [group_id.key for group_id in self._members])
 
     # --- inner workings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def wire(one: Up, other: Up) -> str:
     """Which version two nodes speak."""
     found = one.request(op="doctor", target=other.address)
     (text,) = [finding["message"] for finding in found if finding["check"] == "identity"]
-    return str(text).rpartition("(wire ")[2].rstrip(")")
+    return re.split("[,)]", str(text).rpartition("(wire ")[2])[0]
 
 
 def test_a_rolling_upgrade_loses_nothing_and_stops_nobody(hosts: Hosts, tmp_path: Path) -> None:

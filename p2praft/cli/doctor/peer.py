@@ -6,11 +6,8 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
-import anyio
-
 from discovery import NetworkId
-from discovery.messages import DISCOVERY, Hello
-from p2praft.about import ask_about
+from p2praft.about import ELSEWHERE, About, ask_about
 from p2praft.cli.doctor.findings import Finding, faulty, fine
 from p2praft.cli.doctor.path import examine_path
 from p2praft.collections import MapMachine
@@ -28,14 +25,12 @@ from transport import (
     PeerId,
     ProofFailed,
     SecretKey,
-    TransportError,
     VersionMismatch,
     WrongIdentity,
 )
 
 CLOCK = 10.0
 """Seconds that two clocks may differ."""
-HELLO_TIMEOUT = 5.0
 MACHINES = (MapMachine.signature, "p2praft.map/1", "p2praft.map/2", NoMachine.signature)
 _ID = re.compile(r"\bthis is ([a-z2-7]{52})\b")
 
@@ -148,25 +143,29 @@ class Examiner:
             yield _of_dial(error)
             return
         who = address.peer_id if known else address
-        yield fine("identity", f"the node there has proven to be {who} (wire {connection.wire})")
+        size = getattr(connection, "datagram_size", None)
+        datagrams = f", datagrams of {size} bytes" if size else ""
+        yield fine("identity", f"the node there has proven to be {who} (wire {connection.wire}{datagrams})")
         yield connection
 
     async def _examine_member(self, connection: Connection, network: NetworkId) -> AsyncIterator[Finding]:
-        hello: Hello | None = None
         try:
-            hello = await _hello(connection)
-        except (TransportError, TimeoutError) as error:
-            yield faulty("network", "handshake", f"the peer does not speak to us about its network: {_text(error)}")
+            about, ahead = await ask_about(connection, network.key)
+        except LinkClosed as closed:
+            if closed.reason == ELSEWHERE:
+                text = f"the peer is not in network {self.network!r}: its own has another name"
+                yield faulty("network", "other-network", text)
+            else:
+                text = f"the peer does not speak to us about its network: {closed}"
+                yield faulty("network", "handshake", text)
             return
-        entry = hello.entry.entry
-        if entry.network != network:
-            text = f"the peer is not in network {self.network!r}: its own has another name"
-            yield faulty("network", "other-network", text)
+        except TimeoutError:
+            yield faulty("network", "handshake", "the peer does not speak to us about its network: no answer in time")
             return
         yield fine("network", f"the peer is in network {self.network!r} as well")
-        yield await _examine_clock(connection, network)
+        yield _examine_clock(about, ahead)
         for group in self.groups:
-            yield _examine_group(group, network, entry.groups)
+            yield _examine_group(group, network, about.groups)
 
 
 def _of_dial(error: DialError) -> Finding:
@@ -177,24 +176,7 @@ def _of_dial(error: DialError) -> Finding:
     return faulty("identity", "handshake", f"the address answers, but no connection comes about: {error}")
 
 
-async def _hello(connection: Connection) -> Hello:
-    """The peer's own words, which it says first; nothing is said of us, so we do not enter its catalog."""
-    with anyio.fail_after(HELLO_TIMEOUT):
-        link = await connection.open(DISCOVERY)
-        try:
-            hello = await link.receive()
-        finally:
-            link.close("done")
-        if not isinstance(hello, Hello) or not hello.entry.holds():
-            raise LinkClosed("it did not introduce itself")
-        return hello
-
-
-async def _examine_clock(connection: Connection, network: NetworkId) -> Finding:
-    try:
-        about, ahead = await ask_about(connection, network.key)
-    except (TransportError, TimeoutError) as error:
-        return fine("clock", f"not compared: the peer does not tell its time ({_text(error)})")
+def _examine_clock(about: About, ahead: float) -> Finding:
     if abs(ahead) > CLOCK:
         way = "ahead of" if ahead > 0 else "behind"
         return faulty("clock", "clock-off", f"the peer's clock is {_duration(abs(ahead))} {way} this machine's")
@@ -225,7 +207,3 @@ def _duration(seconds: float) -> str:
         if seconds < 172_800
         else (f"{seconds / 86_400:.0f} days")
     )
-
-
-def _text(error: Exception) -> str:
-    return str(error) or "no answer in time"
