@@ -23,9 +23,9 @@ UNKNOWN_VERSION = 0x1A2A3A4A
 SMALLEST = routes.SMALLEST
 SIZES = (1232, 1252, 1340, 1372, 1392, 1412, 1424, 1440, 1452, 1464, 1472, 2000, 4000, 8000, 8972, 12_000, 16_000)
 """Bytes of the datagrams that are tried: what fits the usual MTUs (1280, 1400, 1420, 1440, 1492, 1500, 9000)."""
-ROUNDS = 4
+ROUNDS = 6
 """How often each size is sent: some may be lost."""
-PAUSE = 0.25
+PAUSE = 0.5
 """Seconds between two rounds."""
 IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE = 10, 0, 3
 IPV6_MTU_DISCOVER = 23
