@@ -49,6 +49,9 @@ def run() -> None:
         error = _with_source(raised)
         if "--json" in sys.argv[1:]:
             emit({"error": "Usage", "message": error.format_message()})
+        elif logs.is_json() or "--log-json" in sys.argv[1:]:
+            logs.configure(None, as_json=True)
+            logs.say(error.format_message(), level="error")
         else:
             error.show()
         sys.exit(error.exit_code)

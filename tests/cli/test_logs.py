@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from p2praft.cli import logs
+from p2praft.cli import app, logs
 from p2praft.cli.logs import LEVELS, configure, say
 from p2praft.cli.up import Reporter
 
@@ -105,3 +106,13 @@ def test_every_level_is_one() -> None:
     for level in LEVELS:
         configure(level, as_json=False)
         assert logging.getLogger().level == getattr(logging, level.upper())
+
+
+def test_wrong_usage_is_json_as_well(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["p2praft", "up", "--log-json", "--expect", "many"])
+    with pytest.raises(SystemExit) as stop:
+        app.run()
+    assert stop.value.code == 2
+    (record,) = records(capsys)
+    assert record["level"] == "error"
+    assert "'many' is not a valid integer" in record["message"]

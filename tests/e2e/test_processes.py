@@ -278,3 +278,20 @@ def test_who_has_left_a_group_no_longer_shows_it_and_is_not_looked_for(hosts: Ho
         time.sleep(0.05)
     refused = leaver.ask("map", "get", "tills", "apple")
     assert json.loads(refused.stdout)["error"] == "NoGroup"
+
+
+def test_a_node_whose_options_stand_in_a_file_and_in_the_environment(hosts: Hosts, tmp_path: Path) -> None:
+    first = hosts.up("--network", "shop")
+    (tmp_path / "words").touch(mode=0o600)
+    (tmp_path / "words").write_text("correct horse")
+    text = f'network = "shop"\ngroup = "tills"\nsecret-file = "words"\ndata-dir = "data"\nseed = ["{first.address}"]\n'
+    (tmp_path / "node.toml").write_text(text)
+    hosts.env |= {"P2PRAFT_TAG": "till second-floor", "P2PRAFT_CONFIG": str(tmp_path / "node.toml")}
+    node = hosts.up("--qlog", str(tmp_path / "traces"))
+    first.wait_event("joined")
+    (peer,) = first.request(op="peers")
+    assert (peer["peer_id"], peer["tags"]) == (node.peer_id, ["second-floor", "till"])
+    assert (tmp_path / "data" / "identity.key").exists()
+    assert node.stop() == 0
+    (trace,) = (tmp_path / "traces").glob("*.qlog")
+    assert json.loads(trace.read_text())["traces"][0]["events"]
