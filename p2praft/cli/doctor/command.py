@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 from p2praft.cli.config_file import PREFIX, config_option
 from p2praft.cli.control import ask
@@ -170,18 +171,27 @@ class Report:
         if self._as_json:
             emit(finding.as_json())
             return
-        mark = "[green]ok  [/green]" if finding.ok else "[bold red]BAD [/bold red]"
-        self._print(f"{mark} [bold]{escape(finding.check)}[/bold]: {escape(finding.message)}")
+        mark = Text("ok", style="green") if finding.ok else Text("BAD", style="bold red")
+        self._row(mark, Text.assemble((finding.check, "bold"), f": {finding.message}"))
         if finding.advice:
-            self._print(f"     [dim]try:[/dim] {escape(finding.advice)}")
+            self._row(Text(), Text.assemble(("try: ", "dim"), finding.advice))
 
     def end(self) -> None:
         """Say what it comes to."""
         if not self._as_json:
             text = "nothing is wrong that can be seen from here" if not self._bad else f"{self._bad} found to be wrong"
-            self._print(f"\n{self._good + self._bad} checks, {text}")
+            self._console.print(f"\n{self._good + self._bad} checks, {text}")
         if self._bad:
             sys.exit(1)
 
-    def _print(self, text: str) -> None:
-        self._console.print(text, soft_wrap=not self._console.is_terminal)
+    def _row(self, mark: Text, text: Text) -> None:
+        """A terminal's lines are broken behind the mark; a pipe gets a line whole."""
+        mark.pad_right(4 - len(mark))
+        if not self._console.is_terminal:
+            self._console.print(mark + " " + text)
+            return
+        row = Table.grid(padding=(0, 1))
+        row.add_column(width=4)
+        row.add_column(overflow="fold")
+        row.add_row(mark, text)
+        self._console.print(row)
