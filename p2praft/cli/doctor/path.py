@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 
@@ -30,6 +31,8 @@ PAUSE = 0.5
 IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE = 10, 0, 3
 IPV6_MTU_DISCOVER = 23
 TCP_PATIENCE = 1.0
+MAX_ADDRESSES = 4
+"""Addresses of one name that are tried."""
 
 
 @dataclass(slots=True)
@@ -56,7 +59,18 @@ async def examine_path(where: HostPort) -> list[Finding]:
         found = await anyio.getaddrinfo(where.host, where.port, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError):
         return [faulty(check, "name-unknown", f"the name {where.host!r} cannot be resolved")]
-    family, _, _, _, address = found[0]
+    first: list[Finding] | None = None
+    for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found[:MAX_ADDRESSES]):
+        findings = await _examine_address(check, where, family, address)
+        if findings[0].ok:
+            return findings
+        first = first or findings
+    assert first is not None, "a name that is resolved has an address"
+    return first
+
+
+async def _examine_address(check: str, where: HostPort, family: int, address: tuple[Any, ...]) -> list[Finding]:
+    """Of several addresses that a name has, one that answers is enough."""
     route = routes.datagram_size(address, family)
     sizes = [SMALLEST, *(size for size in SIZES if size < route), *([route] if route > SMALLEST else [])]
     probed = await _probe(family, address, sizes, fragments=False)
@@ -87,7 +101,7 @@ def _judge_sizes(check: str, where: HostPort, route: int, probed: Probed) -> lis
     return [fine(check, f"{where} answers"), faulty("mtu", "mtu-smaller", text)]
 
 
-async def _probe(family: int, address: tuple[object, ...], sizes: list[int], *, fragments: bool) -> Probed:
+async def _probe(family: int, address: tuple[Any, ...], sizes: list[int], *, fragments: bool) -> Probed:
     probed = Probed()
     tokens = {secrets.token_bytes(8): size for size in sizes}
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
@@ -164,7 +178,7 @@ def _packet(token: bytes, size: int) -> bytes:
     return head + (0x4000 | rest).to_bytes(2, "big") + bytes(rest)
 
 
-async def _host_answers(family: int, address: tuple[object, ...]) -> bool:
+async def _host_answers(family: int, address: tuple[Any, ...]) -> bool:
     """Whether the host answers at all: TCP to the same port is accepted, or refused at once."""
     with anyio.move_on_after(TCP_PATIENCE):
         try:
