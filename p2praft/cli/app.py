@@ -39,7 +39,7 @@ from transport import HostPort, PeerAddr, TransportError
 def run() -> None:
     """The command; usage errors exit with 2, and with --json they are JSON too."""
     try:
-        status = command.main(standalone_mode=False)
+        status = command.main(prog_name="p2praft", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
