@@ -143,7 +143,7 @@ class Examiner:
             yield _of_dial(error)
             return
         who = address.peer_id if known else address
-        size = getattr(connection, "datagram_size", None)
+        size = connection.datagram_size
         datagrams = f", datagrams of {size} bytes" if size else ""
         yield fine("identity", f"the node there has proven to be {who} (wire {connection.wire}{datagrams})")
         yield connection
