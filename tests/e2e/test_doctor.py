@@ -350,7 +350,7 @@ def test_a_narrow_link_between_two_hosts(hosts: Hosts, mtu: int, fault: str | No
         up = hosts.up("--network", "shop", "--listen", "10.77.2.1:7001", program=inside)
         arguments = [*COMMAND, "doctor", "--json", "--network", "shop", up.address]
         looked = subprocess.run(
-            ["ip", "netns", "exec", here, *arguments], capture_output=True, text=True, timeout=LIVENESS, check=False
+            ["ip", "netns", "exec", here, *arguments], capture_output=True, text=True, timeout=2 * LIVENESS, check=False
         )
         up.stop()
     assert looked.returncode == (1 if fault else 0), looked.stdout
