@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.table import Table
 from rich.text import Text
 
@@ -18,11 +19,15 @@ from p2praft.cli.doctor.disk import examine_directory
 from p2praft.cli.doctor.findings import Finding, faulty, fine
 from p2praft.cli.doctor.peer import Examiner, GroupFacts, peer_or_place
 from p2praft.cli.options import checked, json_option, node_option
-from p2praft.cli.output import console, emit, execute
+from p2praft.cli.output import CommandError, console, emit, execute
+from p2praft.cli.runtime import find_node
 from p2praft.cli.secret import read_secret
 from p2praft.config import ConsensusConfig
 from p2praft.groups.key import GroupKey
 from transport import BindError, HostPort, KeyFileError, PeerAddr, QuicTransport, SecretKey
+
+ABOUT_A_START = ("network", "seeds", "group", "secret_file", "data_dir")
+"""Options that say how a node would be started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +75,9 @@ class Plan:
     "--data-dir", type=click.Path(), metavar="DIR", envvar=PREFIX + "DATA_DIR", help="Where it would keep its data."
 )
 @json_option
+@click.pass_context
 def doctor_command(
+    context: click.Context,
     addr: str | None,
     node: str | None,
     network: str | None,
@@ -89,8 +96,10 @@ def doctor_command(
 
     Exits with 0 if all is well, with 1 if something is wrong.
     """
-    before = any((network, seeds, group, secret_file, data_dir))
-    if node and before:
+    given = [name for name in ABOUT_A_START if context.params.get(name)]
+    said = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
+    typed = any(context.get_parameter_source(name) in said for name in given)
+    if node and typed:
         raise click.UsageError("--node looks through a running node; the options of `up` are for before one starts")
     plan = Plan(
         target=addr,
@@ -104,8 +113,18 @@ def doctor_command(
     )
     if (secret_file or group) and not network:
         raise click.UsageError("a group is part of a network: give --network NAME as well")
-    through_node = node is not None or not (before or addr)
+    # Where the environment configures the node that runs, as in a container, that node is meant.
+    through_node = node is not None or not (typed or addr or (given and not _runs()))
     execute(_through_node if through_node else _before, node if through_node else plan, addr, as_json, as_json=as_json)
+
+
+def _runs() -> bool:
+    """Whether it is clear which running node could be asked."""
+    try:
+        find_node(None)
+    except CommandError:
+        return False
+    return True
 
 
 async def _through_node(node: str | None, addr: str | None, as_json: bool) -> None:
