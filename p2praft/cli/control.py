@@ -24,11 +24,11 @@ from p2praft.cli.measure import measure
 from p2praft.cli.output import CommandError
 from p2praft.cli.runtime import find_node
 from p2praft.cli.snapshot import operations as backups
-from p2praft.cli.views import group_view, peer_view, status_view
 from p2praft.collections import Map, MapReader
 from p2praft.errors import P2PRaftError
 from p2praft.groups.group import Consistency, Group
 from p2praft.network import Network
+from p2praft.views import group_view, peer_view, status_view
 from transport import PeerId, TransportError
 
 logger = logging.getLogger("p2praft.control")

@@ -1,4 +1,4 @@
-"""What is shown of nodes, peers and groups; the JSON keys are the attributes' names."""
+"""What the command and the HTTP API show of nodes, peers and groups; the JSON keys are the attributes' names."""
 
 from __future__ import annotations
 
