@@ -49,3 +49,36 @@ def group_view(group: Group) -> dict[str, Any]:
         "bonds": [{"peer_id": str(peer), "rtt": bond.rtt} for peer, bond in sorted(group.bonds.items())],
         "online": group.online,
     }
+
+
+def group_detail(network: Network, group: Group) -> dict[str, Any]:
+    """A group with all that is known of its members; those seen in the catalog alone are neither bonded nor voters."""
+    members = {info.peer_id: info for info in group.members}
+    views = [
+        {
+            "peer_id": str(info.peer_id),
+            "self": info.peer_id == network.peer_id,
+            "voter": info.voter,
+            "observer": info.observer,
+            "leader": info.leader,
+            "bonded": info.bonded,
+            "rtt": info.rtt,
+            "match": info.match,
+        }
+        for info in members.values()
+    ]
+    views += [
+        {
+            "peer_id": str(peer.peer_id),
+            "self": False,
+            "voter": False,
+            "observer": None,
+            "leader": False,
+            "bonded": False,
+            "rtt": None,
+            "match": None,
+        }
+        for peer in network.peers
+        if group.id.key in peer.groups and peer.peer_id not in members
+    ]
+    return {**group_view(group), "applied": group.applied, "members": sorted(views, key=lambda view: view["peer_id"])}

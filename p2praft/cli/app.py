@@ -157,6 +157,15 @@ def command(log_level: str | None, log_json: bool) -> None:
     help="Write what each QUIC connection does into DIR, a .qlog file each (for qvis).",
 )
 @logs.log_options
+@click.option(
+    "--api",
+    metavar="HOST:PORT",
+    callback=checked(HostPort.parse),
+    help="Serve the HTTP API and the dashboard there, such as 127.0.0.1:8600.",
+)
+@click.option(
+    "--api-token-file", metavar="FILE", help="What callers of the API must know; needed anywhere but on loopback."
+)
 @click.option("--exit-with-parent", is_flag=True, hidden=True)
 @json_option
 @click.pass_context
@@ -178,6 +187,8 @@ def up_command(
     qlog: str | None,
     log_level: str | None,
     log_json: bool,
+    api: str | None,
+    api_token_file: str | None,
     exit_with_parent: bool,
     as_json: bool,
 ) -> None:
@@ -194,6 +205,8 @@ def up_command(
     if observer and reluctant:
         raise click.UsageError("--observer and --reluctant exclude each other")
     secret: str | None = None
+    if api_token_file is not None and api is None:
+        raise click.UsageError("--api-token-file goes with --api")
     if group is not None:
         try:
             secret = read_secret(secret_file) if secret_file else os.environ.get("P2PRAFT_SECRET")
@@ -227,6 +240,8 @@ def up_command(
         tags=tags,
         data_dir=data_dir,
         qlog=qlog,
+        api=api,
+        api_token_file=api_token_file,
         exit_with_parent=exit_with_parent,
         as_json=as_json,
     )

@@ -8,7 +8,7 @@ import signal
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -20,10 +20,14 @@ from p2praft.cli.progress import progress
 from p2praft.cli.runtime import socket_path
 from p2praft.collections import MapMachine
 from p2praft.config import ConsensusConfig, LeadershipPreference, NetworkConfig
+from p2praft.errors import ConfigError
 from p2praft.groups.group import Group
 from p2praft.groups.key import GroupKey
 from p2praft.network import Network
-from transport import QuicConfig
+from transport import HostPort, QuicConfig
+
+if TYPE_CHECKING:
+    from p2praft.http import ApiConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,8 @@ class UpOptions:
     expect: int
     tags: tuple[str, ...]
     data_dir: str | None
+    api: str | None
+    api_token_file: str | None
     exit_with_parent: bool
     as_json: bool
     lan: bool = False
@@ -73,6 +79,7 @@ async def up(options: UpOptions) -> None:
     reporter = Reporter(as_json=options.as_json)
     started = anyio.current_time()
     key = GroupKey.from_passphrase(options.secret) if options.secret else None
+    api = _api_config(options)
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with AsyncExitStack() as stack:
             network = await stack.enter_async_context(
@@ -103,6 +110,7 @@ async def up(options: UpOptions) -> None:
                 (Path(options.data_dir) / "control").write_text(f"{socket}\n")
             async with anyio.create_task_group() as tasks:
                 await tasks.start(ControlServer(network, started).serve, socket)
+                page = await _start_api(network, api, tasks) if api is not None else None
                 tasks.start_soon(_report_peers, network, reporter)
                 if group is not None:
                     tasks.start_soon(_report_group, group, reporter, tasks)
@@ -111,7 +119,7 @@ async def up(options: UpOptions) -> None:
                     tasks.start_soon(_wait_parent, tasks)
                 if options.seeds:
                     tasks.start_soon(_report_loneliness, network, reporter)
-                _say_ready(network, options, socket)
+                _say_ready(network, options, socket, page)
                 async for _ in signals:
                     break
                 tasks.cancel_scope.cancel()
@@ -121,7 +129,30 @@ async def up(options: UpOptions) -> None:
         logs.say("stopped")
 
 
-def _say_ready(network: Network, options: UpOptions, socket: Path) -> None:
+def _api_config(options: UpOptions) -> ApiConfig | None:
+    """What ``--api`` asks for.
+
+    Raises:
+        ConfigError: It is not allowed, or what it needs is not installed.
+    """
+    if options.api is None:
+        return None
+    try:
+        from p2praft.http import ApiConfig, read_token
+    except ImportError as error:
+        raise ConfigError(f"--api needs {error.name}, which is not installed: pip install 'p2praft[http]'") from None
+    token = read_token(options.api_token_file) if options.api_token_file else None
+    return ApiConfig(listen=HostPort.parse(options.api), token=token)
+
+
+async def _start_api(network: Network, config: ApiConfig, tasks: TaskGroup) -> str:
+    from p2praft.http import serve_api
+
+    bound: HostPort = await tasks.start(serve_api, network, config)
+    return f"http://{bound}"
+
+
+def _say_ready(network: Network, options: UpOptions, socket: Path, page: str | None) -> None:
     if options.as_json:
         emit(
             {
@@ -130,6 +161,7 @@ def _say_ready(network: Network, options: UpOptions, socket: Path) -> None:
                 "address": str(network.address),
                 "network": network.name,
                 "control": str(socket),
+                **({"api": page} if page else {}),
             }
         )
         return
@@ -140,6 +172,8 @@ def _say_ready(network: Network, options: UpOptions, socket: Path) -> None:
         join += ["--expect", str(options.expect)] if options.expect != 1 else []  # part of the group's identity
     out = console()
     out.print(f"ready [bold]{network.address}[/bold]")
+    if page:
+        out.print(f"dashboard and API at {page}/", style="dim")
     out.print("another node joins with:", style="dim")
     print(f"  {shlex.join(join)}", flush=True)
 

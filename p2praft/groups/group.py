@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -22,6 +23,7 @@ from p2praft.errors import (
 from p2praft.groups.events import GroupEvent
 from p2praft.groups.key import GroupId
 from p2praft.groups.machine import StateMachine
+from p2praft.groups.members import MemberInfo, members_of
 from p2praft.groups.proposals import Call
 from p2praft.groups.waiting import Flag
 from p2praft.groups.when import When
@@ -67,6 +69,10 @@ class BondInfo:
     rtt: float | None
 
 
+Span = Callable[[str, dict[str, Any]], AbstractContextManager[None]]
+"""Opens what watches over one call: its name, and what it is about."""
+
+
 class Group:
     """One member's handle of a group: commands, queries, state and events.
 
@@ -79,6 +85,7 @@ class Group:
         self._encode = worker.applier.machine.encode
         self._decode = worker.applier.machine.decode
         self._when = When(self, worker)
+        self._span: Span | None = None
 
     # --- state
 
@@ -150,6 +157,11 @@ class Group:
     def bonds(self) -> Mapping[PeerId, BondInfo]:
         """Members bonded now."""
         return {peer: BondInfo(peer_id=peer, rtt=bond.rtt) for peer, bond in self._worker.bonds.items()}
+
+    @property
+    def members(self) -> tuple[MemberInfo, ...]:
+        """This member, those bonded with it, and voters that are away; in order."""
+        return members_of(self._worker)
 
     @property
     def online(self) -> bool:
@@ -232,6 +244,12 @@ class Group:
         Raises:
             Offline: No leader confirmed in time.
         """
+        if self._span is None:
+            return await self._query(query, consistency, timeout)
+        with self._span("query", {"consistency": consistency.value}):
+            return await self._query(query, consistency, timeout)
+
+    async def _query(self, query: Any, consistency: Consistency, timeout: float | None) -> QueryResult:
         if consistency == Consistency.STRONG:
             timeout = self._worker.config.query_timeout if timeout is None else timeout
             if not await self._worker.read_index(timeout):
@@ -338,7 +356,17 @@ class Group:
 
     # --- inner workings
 
+    def trace(self, span: Span | None) -> None:
+        """Have every ``execute``, ``execute_many`` and ``query`` run within ``span``; None for no more of it."""
+        self._span = span
+
     async def _execute(self, commands: Sequence[Any], timeout: float) -> list[Any]:
+        if self._span is None:
+            return await self._settled(commands, timeout)
+        with self._span("execute", {"commands": len(commands)}):
+            return await self._settled(commands, timeout)
+
+    async def _settled(self, commands: Sequence[Any], timeout: float) -> list[Any]:
         call = await self._submit(commands, timeout)
         await self._wait(call, call, commands, timeout)
         if call.failure:

@@ -12,6 +12,7 @@ from collections import deque
 import anyio
 
 from p2praft.groups.applier import Applied
+from p2praft.groups.stats import GroupStats
 from p2praft.groups.waiting import Flag
 from p2praft.raft.messages import Commands, Index, OpenSession
 from p2praft.raft.sessions import SessionTable, Verdict
@@ -81,7 +82,8 @@ class Proposals:
         resend_at: When unanswered proposals are sent again, on the worker's clock; ``inf`` if none is out.
     """
 
-    def __init__(self, *, nonce: bytes, forward_timeout: float) -> None:
+    def __init__(self, *, nonce: bytes, forward_timeout: float, stats: GroupStats | None = None) -> None:
+        self._stats = stats or GroupStats()
         self._nonce = nonce
         self._forward_timeout = self._patience = forward_timeout
         self._session: int | None = None
@@ -135,6 +137,11 @@ class Proposals:
         self._unsent.clear()
         self._count = self._bytes = 0
         self._room.set()
+
+    @property
+    def pending(self) -> int:
+        """Commands that are not settled."""
+        return self._count
 
     @property
     def idle(self) -> bool:
@@ -195,6 +202,7 @@ class Proposals:
         self._sent.extend(batch)
         self._request += 1
         self._requests[self._request] = batch
+        self._stats.on_proposed(batch[-1].first + len(batch[-1].commands) - 1, now)
         self._expect_answer(now)
         return self._request, Commands(
             session=self._session, first=batch[0].first, settled=self._settled_up_to, commands=tuple(commands)
@@ -225,6 +233,7 @@ class Proposals:
             self.rewind(now)
         for sequence, ok, result in applied.outcomes:
             self._settle(sequence, ok, result)
+        self._stats.on_settled(self._settled_up_to, now)
         self._patience = self._forward_timeout
         self.resend_at = now + self._patience if self._sent else float("inf")
 
@@ -237,6 +246,7 @@ class Proposals:
     def restart(self, now: float) -> None:
         """Our session is unknown: none of what is unsettled was applied, and under it never will be. Open another."""
         self._session = None
+        self._stats.on_restart()
         self.rewind(now)
         for call in self._unsent:
             call.first = 0

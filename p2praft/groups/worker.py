@@ -28,6 +28,7 @@ from p2praft.groups.machine import StateMachine
 from p2praft.groups.proposals import RETRY_DELAY, Call, Proposals
 from p2praft.groups.queries import Queries
 from p2praft.groups.snapshots import Making, Snapshots
+from p2praft.groups.stats import GroupStats
 from p2praft.groups.ticker import Ticker
 from p2praft.groups.waiting import Deadlines, Flag
 from p2praft.raft.effects import Accepted, ChunkWrite, Effects, Outgoing, SendChunk, StoreChunk, Write
@@ -40,6 +41,8 @@ from transport.feed import Feed
 
 logger = logging.getLogger("p2praft.group")
 
+LOUD = dict.fromkeys(("leader", "voters", "founded", "yielded", "declared lost", "closed"), logging.INFO)
+"""Events that are worth a line in the log of a node that runs well; the others show at DEBUG."""
 MAX_INBOX = 65_536
 """Messages that may wait for the worker, which is long only while a large snapshot is restored; more are dropped."""
 
@@ -53,6 +56,7 @@ class Worker:
         bonds: Live bonds by peer.
         name: The group's name, for people.
         events: What happens, for applications.
+        stats: What is counted, for metrics.
     """
 
     def __init__(
@@ -83,7 +87,8 @@ class Worker:
             restored=storage.load(),
             write_through=not storage.blocking,
         )
-        self.proposals = Proposals(nonce=rng.randbytes(16), forward_timeout=config.forward_timeout)
+        self.stats = GroupStats()
+        self.proposals = Proposals(nonce=rng.randbytes(16), forward_timeout=config.forward_timeout, stats=self.stats)
         self.queries = Queries(forward_timeout=config.forward_timeout)
         self.deadlines = Deadlines()
         self.ticker = Ticker(machine)
@@ -294,11 +299,13 @@ class Worker:
             await self._write_ready.wait()
             self._write_ready = anyio.Event()
             batch, self._writes = self._writes, []
+            began = anyio.current_time()
             try:
                 await anyio.to_thread.run_sync(self._storage.write, [write for write, _ in batch])
             except StorageError as error:
                 self._fail(error)
                 return
+            self.stats.writes.observe(anyio.current_time() - began)
             serial = max((write.serial for write, _ in batch if isinstance(write, Write)), default=0)
             self._post(lambda now, serial=serial: self.engine.persisted(serial, now))  # type: ignore[misc]
             for _, done in batch:
@@ -478,7 +485,20 @@ class Worker:
 
     def tell(self, event: GroupEvent) -> None:
         """Hand an event to all who listen."""
-        logger.debug("group %s: %s", self.name, event.text)
+        self.stats.on_event(event.kind, event.text)
+        level = LOUD.get(event.kind, logging.DEBUG)
+        if logger.isEnabledFor(level):
+            peer = str(event.peer) if event.peer else None
+            fields = {"group": self.name, "term": int(event.term), "peer": peer, "event": event.kind}
+            logger.log(
+                level,
+                "group %s term %d peer %s: %s",
+                self.name,
+                event.term,
+                event.peer.short if event.peer else "-",
+                event.text,
+                extra=fields,
+            )
         self.events.put(event)
         self._notify()
 
