@@ -46,8 +46,8 @@ class UpOptions:
     expect: int
     tags: tuple[str, ...]
     data_dir: str | None
-    api: str | None
-    api_token_file: str | None
+    api: str | None = None
+    api_token_file: str | None = None
     exit_with_parent: bool
     as_json: bool
     lan: bool = False

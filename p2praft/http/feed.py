@@ -82,12 +82,13 @@ class EventLog:
         finally:
             self._feed.close()
 
-    def subscribe(self, last: str | None = None) -> Subscription[Event]:
-        """What was missed since the event with id ``last``, then where the node stands, then what happens.
+    def subscribe(self, last: str | None = None, recent: int = 0) -> Subscription[Event]:
+        """What was missed since the event with id ``last``, or the ``recent`` newest for a new reader; then where the node stands, then what happens.
 
         If what was missed is no longer known, a ``reset`` stands in its place.
         """
-        first = self._since(last) if last else []
+        kept = list(self._kept)
+        first = self._since(last) if last else kept[-recent:] if recent else []
         now = anyio.current_time()
         state = [Event(name="state", data=to_json(self._state())), Event(name="peers", data=to_json(self._peers()))]
         self._told = {event.name: event.data for event in state}

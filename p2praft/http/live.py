@@ -32,7 +32,7 @@ async def events(api: Api, request: Request, arguments: Arguments) -> Response:
     last = request.headers.get("last-event-id") or arguments["last_event_id"]
     if api.events.readers >= MAX_READERS:
         raise Problem(503, "Busy", f"{MAX_READERS} streams are read already; close one", {"retry-after": "5"})
-    return EventStream(api.events, wanted | {"reset"}, last)
+    return EventStream(api.events, wanted | {"reset"}, last, arguments["recent"])
 
 
 class EventStream(Response):
@@ -42,16 +42,18 @@ class EventStream(Response):
         log: Where the events come from.
         wanted: The names of those to send.
         last: Id of the last event that the reader had; None for a new reader.
+        recent: How many events of the past a new reader gets.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, log: EventLog, wanted: set[str], last: str | None) -> None:
+    def __init__(self, log: EventLog, wanted: set[str], last: str | None, recent: int = 0) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._log = log
         self._wanted = wanted
         self._last = last
+        self._recent = recent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._log.readers += 1
@@ -67,7 +69,7 @@ class EventStream(Response):
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await _send(send, b"retry: 1000\n\n")
-        subscription = self._log.subscribe(self._last)
+        subscription = self._log.subscribe(self._last, self._recent)
         missed = 0
         while True:
             with anyio.move_on_after(STILL_HERE) as silence:
@@ -119,6 +121,14 @@ def operations() -> tuple[Operation, ...]:
             parameters=(
                 Parameter(
                     name="types", about="Which, with commas.", default=",".join(NAMES), high=100, example="group"
+                ),
+                Parameter(
+                    name="recent",
+                    kind="integer",
+                    about="Past events that a new reader gets.",
+                    default=0,
+                    low=0,
+                    high=2048,
                 ),
                 Parameter(name="last_event_id", about="For readers that cannot set the header.", high=64),
             ),
