@@ -21,6 +21,9 @@ from p2praft.network import Network
 
 logger = logging.getLogger("p2praft.http")
 
+MAX_DEPTH = 100
+"""Levels of a JSON value at most, far from where Python's own limit would strike whoever reads it."""
+
 Arguments = dict[str, Any]
 
 
@@ -108,6 +111,7 @@ class Operation:
         async def answer(request: Request) -> Response:
             try:
                 result = await self.handle(api, request, read_parameters(request, self.parameters))
+                return result if isinstance(result, Response) else json_response(result)
             except Problem as problem:
                 return problem.response()
             except P2PRaftError as error:
@@ -118,7 +122,6 @@ class Operation:
                 logger.exception("%s %s failed", self.method, self.path)
                 text = f"unexpected {type(error).__name__} in the node; its log has more"
                 return Problem(500, "Internal", text).response()
-            return result if isinstance(result, Response) else json_response(result)
 
         return answer
 
@@ -127,17 +130,34 @@ async def json_body(request: Request) -> Any:
     """The JSON value that the body holds.
 
     Raises:
-        Problem: It is not JSON.
+        Problem: It is not JSON, or nested beyond ``MAX_DEPTH``.
     """
     body = await request.body()
     if not body:
         raise Problem(400, "BadRequest", "the body is empty; send a JSON value, text in quotation marks")
     try:
-        return json.loads(body, parse_constant=_refuse)
+        value = json.loads(body, parse_constant=_refuse)
+        if not _is_deep(value):
+            return value
     except RecursionError:
-        raise Problem(400, "BadRequest", "the body's JSON is nested too deeply") from None
+        pass
     except ValueError as error:  # also UnicodeDecodeError, and numbers with thousands of digits
         raise Problem(400, "BadRequest", f"the body is not JSON ({error}); text stands in quotation marks") from None
+    raise Problem(400, "BadRequest", f"the body's JSON is nested too deeply: {MAX_DEPTH} levels at most")
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, list | dict)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _refuse(constant: str) -> Any:

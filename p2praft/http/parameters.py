@@ -56,12 +56,12 @@ class Parameter:
         try:
             number = int(text) if self.kind == "integer" and text.isascii() else float(text)
         except ValueError:
-            raise self._bad(text, f"a number{self._range()}") from None
+            raise self._bad(text, self._wanted()) from None
         whole = self.kind != "integer" or (isinstance(number, int) and text.lstrip("-").isdigit())
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         if not whole or not low <= number <= high:
-            raise self._bad(text, f"{'a whole number' if self.kind == 'integer' else 'a number'}{self._range()}")
+            raise self._bad(text, self._wanted())
         return number
 
     def _text(self, text: str) -> str:
@@ -71,8 +71,9 @@ class Parameter:
             raise self._bad(text, f"text of {self.low or 0:g} to {self.high:g} characters")
         return text
 
-    def _range(self) -> str:
-        return f" from {self.low:g} to {self.high:g}" if self.low is not None and self.high is not None else ""
+    def _wanted(self) -> str:
+        bounds = f" from {self.low} to {self.high}" if self.low is not None and self.high is not None else ""
+        return ("a whole number" if self.kind == "integer" else "a number") + bounds
 
     def _bad(self, text: str, wanted: str) -> Problem:
         return Problem(400, "BadRequest", f"{self.name}={text[:40]!r} is not allowed: it takes {wanted}")

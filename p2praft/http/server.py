@@ -136,18 +136,20 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._patience = self.loop.call_later(HEADER_TIME, self._too_slow)
+        self._patience = self.loop.call_later(HEADER_TIME, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._patience.cancel()
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
+        before = self.cycle
         super().handle_events()
-        self._patience.cancel()
-        if self.cycle is None or self.cycle.response_complete:
-            self._patience = self.loop.call_later(HEADER_TIME, self._too_slow)
+        if self.cycle is not before:  # a whole request's headers; a piece of them buys no time
+            self._patience.cancel()
 
-    def _too_slow(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()
+    def on_response_complete(self) -> None:
+        before = self.cycle
+        super().on_response_complete()
+        if self.cycle is before:
+            self._patience = self.loop.call_later(HEADER_TIME, self.transport.close)

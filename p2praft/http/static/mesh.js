@@ -31,8 +31,8 @@ export class Mesh {
     const places = new Map(people.filter((person) => person.me).map((person) => [person.id, CENTRE]));
     const two = ring.length > 18;
     const narrow = this.root.clientWidth < 420; // a phone: taller than wide, so that names stay readable
-    this.root.setAttribute("viewBox", narrow ? "92 10 416 510" : "0 0 600 520");
-    const [wide, high] = narrow ? [140, 190] : [225, 190];
+    this.root.setAttribute("viewBox", narrow ? "92 0 416 520" : "0 0 600 520");
+    const [wide, high] = narrow ? [140, 172] : [225, 190];
     ring.forEach((person, index) => {
       const angle = (index / Math.max(ring.length, 1)) * 2 * Math.PI - Math.PI / 2 + (ring.length === 2 ? Math.PI / 2 : 0);
       const inner = two && index % 2 === 1;
