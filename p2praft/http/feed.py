@@ -83,8 +83,9 @@ class EventLog:
             self._feed.close()
 
     def subscribe(self, last: str | None = None, recent: int = 0) -> Subscription[Event]:
-        """What was missed since the event with id ``last``, or the ``recent`` newest for a new reader; then where the node stands, then what happens.
+        """What was missed since the event with id ``last``, then where the node stands, then what happens.
 
+        A new reader gets the ``recent`` newest events of the past instead.
         If what was missed is no longer known, a ``reset`` stands in its place.
         """
         kept = list(self._kept)

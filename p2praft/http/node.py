@@ -68,7 +68,7 @@ async def leave(api: Api, request: Request, arguments: Arguments) -> Any:
 
 def operations() -> tuple[Operation, ...]:
     """Of this chapter."""
-    peer_id = Parameter(name="peer", where="path", about="A peer's id.", low=52, high=52)
+    peer_id = Parameter(name="peer", where="path", about="A peer's id.", low=52, high=52, pattern="^[a-z2-7]{51}[aq]$")
     to = Parameter(name="to", about="A voter's id, or its beginning; without it, whoever suits best.", low=8, high=52)
     return (
         Operation(

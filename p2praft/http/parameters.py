@@ -26,6 +26,7 @@ class Parameter:
         low: Least number, or fewest characters.
         high: Greatest number, or most characters.
         choices: The only texts that are taken.
+        pattern: What a text looks like, for the document; the operation itself checks it.
         example: One that makes sense.
     """
 
@@ -37,6 +38,7 @@ class Parameter:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    pattern: str | None = None
     example: Any = None
 
     def read(self, text: str | None) -> Any:
@@ -83,6 +85,8 @@ class Parameter:
         schema: dict[str, Any] = {"type": self.kind}
         if self.choices:
             schema["enum"] = list(self.choices)
+        if self.pattern:
+            schema["pattern"] = self.pattern
         if self.default is not None:
             schema["default"] = self.default
         low, high = ("minLength", "maxLength") if self.kind == "string" else ("minimum", "maximum")

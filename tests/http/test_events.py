@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from p2praft import GroupEvent
-from p2praft.http import feed, guard, live
+from p2praft import GroupEvent, HostPort
+from p2praft.http import ApiConfig, feed, guard, live, serve_api
 from tests.http.conftest import Served, serving
 
 pytestmark = pytest.mark.anyio
@@ -108,10 +109,10 @@ async def test_readers_are_bounded_and_counted(served: Served, monkeypatch: pyte
         status, body = await served.get("/v1/events")
         assert (status, body["error"]) == (503, "Busy")
     with anyio.fail_after(10):
-        while (
-            await served.client.send(served.client.build_request("GET", "/v1/events"), stream=True)
-        ).status_code != 200:
-            await anyio.sleep(0.05)
+        status = 503
+        while status != 200:  # until the node has noticed that the first one went
+            async with served.client.stream("GET", "/v1/events") as answer:
+                status = answer.status_code
 
 
 async def test_a_reader_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,12 +135,19 @@ async def test_a_reader_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyP
         assert (await served.get("/healthz"))[0] == 200
 
 
-async def test_stopping_ends_open_streams_at_once() -> None:
-    async with serving() as served:
-        async with served.client.stream("GET", "/v1/events") as answer:
-            assert answer.status_code == 200
-            await served.client.get("/healthz")
-            with anyio.fail_after(10):
-                served.network  # noqa: B018
-                async with anyio.create_task_group() as tasks:
-                    tasks.cancel_scope.cancel()
+async def test_stopping_ends_open_streams_and_leaves_nothing_behind(served: Served) -> None:
+    before = {task.id for task in anyio.get_running_tasks()}
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            bound: HostPort = await tasks.start(serve_api, served.network, ApiConfig(listen=HostPort("127.0.0.1", 0)))
+            async with await anyio.connect_tcp("127.0.0.1", bound.port) as stream:
+                await stream.send(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert (await stream.receive()).startswith(b"HTTP/1.1 200")
+                tasks.cancel_scope.cancel()
+                with anyio.CancelScope(shield=True), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                    while True:
+                        await stream.receive()
+        await anyio.lowlevel.checkpoint()
+    assert {task.id for task in anyio.get_running_tasks()} <= before
+    with pytest.raises(OSError):  # noqa: PT011
+        await anyio.connect_tcp("127.0.0.1", bound.port)

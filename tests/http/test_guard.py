@@ -59,7 +59,7 @@ async def test_with_a_token_nothing_but_health_and_the_empty_page_is_open() -> N
                 {"authorization": "Bearer"},
                 {"authorization": "Bearer ä"},
             ):
-                answer = await served.client.get(path, headers={k: v.encode() for k, v in headers.items()})
+                answer = await served.client.get(path, headers={k.encode(): v.encode() for k, v in headers.items()})
                 assert (answer.status_code, answer.json()["error"]) == (401, "NoToken")
                 assert answer.headers["www-authenticate"].startswith("Bearer")
                 assert TOKEN not in answer.text

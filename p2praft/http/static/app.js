@@ -204,7 +204,7 @@ function drawMesh() {
     else if (peer?.status === "suspect") notes.push("suspected");
     if (!me && !away && rtt) notes.push(`${(rtt * 1000).toFixed(1)} ms`);
     if (me) notes.push("this node");
-    return { id, me, kind, leads, away, suspect: peer?.status === "suspect", bonded: Boolean(member?.bonded) && !me, connected: peer?.rtt != null && !away, note: notes.join(" · ") };
+    return { id, me, kind, leads, away, suspect: !away && peer?.status === "suspect", bonded: Boolean(member?.bonded) && !me, connected: peer?.rtt != null && !away, note: notes.join(" · ") };
   });
   mesh.draw(people, one?.leader ?? null);
   drawDetail();
