@@ -19,7 +19,6 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from p2praft.cli.doctor.node import examine_node
 from p2praft.cli.doctor.peer import peer_or_place
-from p2praft.cli.map_operations import map_delete, map_get, map_list, map_set, map_watch
 from p2praft.cli.measure import measure
 from p2praft.cli.output import CommandError
 from p2praft.cli.runtime import find_node
@@ -27,6 +26,7 @@ from p2praft.cli.snapshot import operations as backups
 from p2praft.collections import Map, MapReader
 from p2praft.errors import P2PRaftError
 from p2praft.groups.group import Consistency, Group
+from p2praft.map_operations import map_delete, map_get, map_list, map_set, map_watch
 from p2praft.network import Network
 from p2praft.views import group_view, peer_view, status_view
 from transport import PeerId, TransportError

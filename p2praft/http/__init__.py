@@ -8,7 +8,7 @@ A map of the room::
     server.py       the listening socket and uvicorn, as a task of the node's own event loop
     guard.py        who may ask at all: Host, Origin, token; sizes and times
     app.py          the ASGI application: one table of operations
-    operations.py   what an operation is: its parameters, its handler, its place in the OpenAPI document
+    operation.py    what an operation is: its parameters, its handler, its place in the OpenAPI document
     node.py maps.py live.py health.py page.py   the operations
     openapi.py      the document, made from that table
 """

@@ -17,7 +17,7 @@ from p2praft.http import health, live, maps, node
 from p2praft.http.feed import EventLog
 from p2praft.http.guard import Guard
 from p2praft.http.openapi import document
-from p2praft.http.operations import Api, Operation
+from p2praft.http.operation import Api, Operation
 from p2praft.http.page import ROUTES
 from p2praft.http.problems import Problem, json_response
 from p2praft.network import Network

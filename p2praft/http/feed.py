@@ -16,15 +16,19 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
+from p2praft.collections import MapMachine, MapReader, MapReset
 from p2praft.groups.group import Group
 from p2praft.groups.key import GroupId
 from p2praft.http.problems import to_json
+from p2praft.map_operations import change_view
 from p2praft.network import Network
 from p2praft.views import group_detail, peer_view
 from transport.feed import Feed, Subscription
 
 KEPT = 2048
 """Events that are kept for readers that come back."""
+MAX_SHOWN = 1024
+"""Characters of JSON of a map's value that a kept event carries at most."""
 LOOK = 0.2
 """Seconds between two looks at where the node stands."""
 PEERS_ANEW = 5.0
@@ -54,12 +58,10 @@ class EventLog:
 
     Attributes:
         boot: Tells this run of the node from another: serial numbers begin anew.
-        readers: How many read now.
     """
 
     def __init__(self, network: Network) -> None:
         self.boot = secrets.token_hex(4)
-        self.readers = 0
         self._network = network
         self._kept: deque[Event] = deque(maxlen=KEPT)
         self._serial = 0
@@ -76,7 +78,7 @@ class EventLog:
                 task_status.started()
                 while True:
                     self._follow_groups(followed, tasks)
-                    if self.readers:
+                    if self._feed.read:
                         self._look()
                     await anyio.sleep(LOOK)
         finally:
@@ -126,11 +128,23 @@ class EventLog:
             if followed.get(group_id) is not group:
                 followed[group_id] = group
                 tasks.start_soon(self._follow_group, group, group.events())
+                if isinstance(group.machine, MapMachine):
+                    tasks.start_soon(self._follow_map, group)
 
     async def _follow_group(self, group: Group, events: AsyncIterator[Any]) -> None:
         async for event in events:
             peer = str(event.peer) if event.peer else None
             self._keep("group", group=group.name, kind=event.kind, term=event.term, peer_id=peer, text=event.text)
+
+    async def _follow_map(self, group: Group) -> None:
+        async for event in MapReader[Any](group).watch():
+            if isinstance(event, MapReset):
+                data: dict[str, Any] = {"kind": "reset", "version": event.version}
+            else:
+                data = {"kind": event.kind, **change_view(event)}
+                if len(to_json(data.get("value"))) > MAX_SHOWN:
+                    data["value"] = None  # kept events are many: who wants the value asks for it, or watches the map
+            self._keep("map", group=group.name, **data)
 
     def _look(self) -> None:
         self._tell("state", self._state())

@@ -65,7 +65,7 @@ class Guard:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
         if len(scope["query_string"]) > MAX_QUERY:
-            raise Problem(414, "TooLarge", f"a query string has at most {MAX_QUERY} bytes")
+            raise Problem(400, "TooLarge", f"a query string has at most {MAX_QUERY} bytes")
         if self._token is None and host_name(host) not in LOOPBACK:
             raise Problem(
                 403, "BadHost", f"the Host {host[:80]!r} is no name of this machine's loopback; ask for 127.0.0.1"

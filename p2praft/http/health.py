@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from p2praft.http.operations import Api, Arguments, Operation
+from p2praft.http.operation import Api, Arguments, Operation
 from p2praft.http.problems import Problem, json_response
 
 

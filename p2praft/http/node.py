@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 from starlette.requests import Request
 
-from p2praft.http.operations import Api, Arguments, Operation
+from p2praft.http.operation import Api, Arguments, Operation
 from p2praft.http.parameters import Parameter
 from p2praft.http.problems import Problem
 from p2praft.views import group_detail, group_view, peer_view, status_view

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from p2praft.http.operations import Operation
+from p2praft.http.operation import Operation
 
 ABOUT = """\
 One node of a p2praft network: what it knows of its peers and groups, and the replicated map of each group. Ask any node.
@@ -90,7 +90,15 @@ SCHEMAS: dict[str, Any] = {
     "ExplainedPeer": _object({**PEER, "explanation": TEXT}),
     "Group": _object(GROUP),
     "GroupDetail": _object({**GROUP, "applied": COUNT, "members": _list(_object(MEMBER))}),
-    "Entry": _object({"key": TEXT, "value": {"description": "Any JSON value."}, "version": COUNT}),
+    "Entry": _object(
+        {
+            "key": TEXT,
+            "value": {"description": "Any JSON value."},
+            "version": COUNT,
+            "expires": {"type": "number", "description": "Seconds since the Unix epoch, by the log; only if it ends."},
+        },
+        optional=("expires",),
+    ),
     "Written": _object({"key": TEXT, "version": COUNT}),
 }
 
@@ -122,7 +130,7 @@ def _operation(operation: Operation, *, token: bool) -> dict[str, Any]:
     responses: dict[str, Any] = {
         "200": {"description": "As asked.", "content": {operation.media: {"schema": answer}}},
     }
-    usual = (400, 401, 403, 414) if token else (400, 403, 414)
+    usual = (400, 401, 403) if token else (400, 403)
     for status in sorted({*usual, *operation.problems}):
         schema = problem if status in operation.problems else _schema("Error")
         responses[str(status)] = {

@@ -20,9 +20,11 @@ from p2praft.errors import (
     P2PRaftError,
     StorageError,
 )
+from p2praft.map_operations import NoSuchKey
 
 STATUSES: tuple[tuple[type[P2PRaftError], int], ...] = (
     (Conflict, 409),
+    (NoSuchKey, 404),
     (StructureError, 400),
     (AddressError, 400),
     (ConfigError, 400),

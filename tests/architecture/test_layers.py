@@ -22,7 +22,7 @@ FLOORS = (
         "p2praft.testing",
         "p2praft.blocking",
     ),
-    ("p2praft.views", "p2praft.observability"),
+    ("p2praft.views", "p2praft.map_operations", "p2praft.observability"),
     ("p2praft.cli", "p2praft.http"),
 )
 """Inside ``p2praft``, lowest first; rooms on one floor may import each other."""

@@ -60,6 +60,22 @@ async def test_a_key_is_what_stands_behind_the_group_slashes_and_all(served: Ser
     assert [entry["key"] for entry in (await served.get("/v1/map/line"))[1]] == sorted(KEYS.values())
 
 
+async def test_a_listing_goes_by_pages(served: Served) -> None:
+    for key in "abcde":
+        await served.put(f"/v1/map/line/{key}", key)
+    pages = [[e["key"] for e in (await served.get(f"/v1/map/line?limit=2&after={a}"))[1]] for a in ("", "b", "d", "e")]
+    assert pages == [["a", "b"], ["c", "d"], ["e"], []]
+
+
+async def test_an_entry_may_end_by_itself(served: Served) -> None:
+    assert (await served.put("/v1/map/line/a?ttl=0.05", 1))[0] == 200
+    assert await served.put("/v1/map/line/b?ttl=600", 1) == (200, {"key": "b", "version": 2})
+    assert (await served.get("/v1/map/line/b"))[1]["expires"] > 1e9
+    with anyio.fail_after(20):
+        while (await served.get("/v1/map/line/a?consistency=weak"))[0] != 404:
+            await anyio.sleep(0.02)
+
+
 async def test_compare_and_set_answers_409_with_the_version_that_is_there(served: Served) -> None:
     path = "/v1/map/line/a?expected="
     assert await served.put(path + "0", 1) == (200, {"key": "a", "version": 1})
@@ -98,7 +114,7 @@ REFUSED: tuple[tuple[str, str, str | None, int, str, str], ...] = (
     ("GET", "/v1/peers/xyz", None, 400, "BadRequest", "52"),
     ("GET", f"/v1/peers/{'a' * 52}", None, 404, "NoPeer", "not in the catalog"),
     ("GET", "/v1/events?types=state,weather", None, 400, "BadRequest", "'weather'"),
-    ("GET", "/v1/status?" + "x" * 20_000, None, 414, "TooLarge", "query"),
+    ("GET", "/v1/status?" + "x" * 20_000, None, 400, "TooLarge", "query"),
 )
 
 

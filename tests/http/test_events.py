@@ -12,7 +12,8 @@ import anyio.lowlevel
 import pytest
 
 from p2praft import GroupEvent, HostPort
-from p2praft.http import ApiConfig, feed, guard, live, serve_api
+from p2praft.collections import history
+from p2praft.http import ApiConfig, feed, guard, operation, serve_api
 from tests.http.conftest import Served, serving
 
 pytestmark = pytest.mark.anyio
@@ -39,8 +40,10 @@ class Stream:
 
 
 @asynccontextmanager
-async def reading(served: Served, query: str = "", headers: dict[str, str] | None = None) -> AsyncIterator[Stream]:
-    async with served.client.stream("GET", f"/v1/events{query}", headers=headers) as answer:
+async def reading(
+    served: Served, query: str = "", headers: dict[str, str] | None = None, path: str = "/v1/events"
+) -> AsyncIterator[Stream]:
+    async with served.client.stream("GET", f"{path}{query}", headers=headers) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         yield Stream(aiter(answer.aiter_lines()))
@@ -92,8 +95,54 @@ async def test_a_new_reader_may_ask_for_the_recent_past(served: Served) -> None:
         assert [(await stream.next("group"))[1]["text"] for _ in range(2)] == ["3", "4"]
 
 
+async def test_a_map_is_watched_without_a_gap_at_whatever_node(served: Served) -> None:
+    for value in range(3):
+        await served.put("/v1/map/line/a", value)
+    await served.put("/v1/map/line/b/c", "x")
+    async with reading(served, "", path="/v1/watch/line?prefix=b") as stream:
+        name, data, last = await stream.next("current", "set")
+        assert (name, data, last) == ("current", {"version": 4}, "4")
+        await served.put("/v1/map/line/a", 9)
+        await served.put("/v1/map/line/b/d", {"y": 1})
+        assert await stream.next("set") == ("set", {"key": "b/d", "value": {"y": 1}, "version": 6}, "6")
+        await served.ask("DELETE", "/v1/map/line/b/c")
+        assert await stream.next("delete") == ("delete", {"key": "b/c", "version": 7}, "7")
+    async with reading(served, "", {"last-event-id": "4"}, path="/v1/watch/line") as stream:
+        assert [(await stream.next("set", "delete", "reset", "current"))[1]["version"] for _ in range(3)] == [5, 6, 7]
+
+
+async def test_a_watch_behind_what_is_held_begins_with_all_that_stands(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "MAX_CHANGES", 2)
+    for key in "abc":
+        await served.put(f"/v1/map/line/{key}", key)
+    async with reading(served, "", path="/v1/watch/line?since=0") as stream:
+        seen = [await stream.next("reset", "entry", "current", "set") for _ in range(5)]
+        assert [(name, data.get("key"), last) for name, data, last in seen] == [
+            ("reset", None, None),
+            ("entry", "a", None),
+            ("entry", "b", None),
+            ("entry", "c", None),
+            ("current", None, "3"),  # only from here may a reader go on: it might not have had all the entries
+        ]
+
+
+async def test_changes_of_maps_are_among_the_nodes_events(served: Served) -> None:
+    async with reading(served, "?types=map") as stream:
+        await served.put("/v1/map/line/a", 1)
+        _, data, last = await stream.next("map")
+        assert (data["group"], data["kind"], data["key"], data["value"], data["version"]) == ("line", "set", "a", 1, 1)
+        assert last is not None
+        await served.put("/v1/map/line/b?ttl=0.05", "x" * 2000)
+        _, data, _ = await stream.next("map")
+        assert (data["key"], data["value"]) == ("b", None)  # too large to be kept for all who may come
+        while (await stream.next("map"))[1]["kind"] != "expire":
+            pass
+
+
 async def test_silence_is_broken_by_comments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "STILL_HERE", 0.1)
+    monkeypatch.setattr(operation, "STILL_HERE", 0.1)
     async with serving() as served, served.client.stream("GET", "/v1/events?types=group") as answer:
         with anyio.fail_after(10):
             async for line in answer.aiter_lines():
@@ -103,7 +152,7 @@ async def test_silence_is_broken_by_comments(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_readers_are_bounded_and_counted(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "MAX_READERS", 1)
+    monkeypatch.setattr(operation, "MAX_STREAMS", 1)
     async with reading(served) as stream:
         await stream.next("state")
         status, body = await served.get("/v1/events")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from p2praft.collections import Map, MapMachine
 from p2praft.errors import P2PRaftError
@@ -24,6 +27,11 @@ logger = logging.getLogger("p2praft.http")
 MAX_DEPTH = 100
 """Levels of a JSON value at most, far from where Python's own limit would strike whoever reads it."""
 
+STILL_HERE = 10.0
+"""Seconds of silence after which a comment is sent on a stream, so that both sides notice a dead connection."""
+MAX_STREAMS = 64
+"""Streams that are served at once."""
+
 Arguments = dict[str, Any]
 
 
@@ -36,12 +44,14 @@ class Api:
         started: When it started, on anyio's clock.
         events: What happened lately, and what happens from now on.
         metrics: The registry, once somebody has asked for metrics.
+        streams: How many are read now.
     """
 
     network: Network
     started: float
     events: EventLog
     metrics: Any = None
+    streams: int = 0
 
     def group(self, name: str) -> Group:
         """A group of this node.
@@ -56,17 +66,72 @@ class Api:
         served = ", ".join(group.name for group in groups) or "none"
         raise Problem(404, "NoGroup", f"this node serves no group {name[:80]!r}; it serves: {served[:400]}")
 
-    def map(self, name: str) -> Map:
+    def map(self, name: str) -> Map[Any]:
         """The map that a group of this node replicates.
 
         Raises:
             Problem: There is no such group, or it replicates something else.
         """
         group = self.group(name)
-        machine = group._worker.applier.machine
-        if not isinstance(machine, MapMachine):
-            raise Problem(404, "NoMap", f"group {name!r} replicates no map but {machine.signature or 'nothing'!r}")
+        if not isinstance(group.machine, MapMachine):
+            what = group.machine.signature or "nothing"
+            raise Problem(404, "NoMap", f"group {name!r} replicates no map but {what!r}")
         return Map(group)
+
+    def stream(self, pieces: AsyncIterator[bytes]) -> Response:
+        """A stream of server-sent events.
+
+        Raises:
+            Problem: Too many are read already.
+        """
+        if self.streams >= MAX_STREAMS:
+            raise Problem(503, "Busy", f"{MAX_STREAMS} streams are read already; close one", {"retry-after": "5"})
+        return EventStream(self, pieces)
+
+
+class EventStream(Response):
+    """A stream, with comments in long silences; it ends when the reader goes, or the node.
+
+    Args:
+        api: Counts the streams.
+        pieces: Events as they go over the wire. Giving up a wait for the next must lose none.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, api: Api, pieces: AsyncIterator[bytes]) -> None:
+        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._api = api
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._api.streams += 1
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_wait_gone, receive, tasks.cancel_scope)
+                with contextlib.suppress(TimeoutError):  # a reader that does not read
+                    await self._send_all(send)
+                tasks.cancel_scope.cancel()
+        finally:
+            self._api.streams -= 1
+
+    async def _send_all(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        piece: bytes | None = b"retry: 1000\n\n"
+        while piece is not None:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            with anyio.move_on_after(STILL_HERE) as silence:
+                piece = await anext(self._pieces, None)
+            if silence.cancelled_caught:
+                piece = b": still here\n\n"
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _wait_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
 
 
 Handler = Callable[[Api, Request, Arguments], Awaitable[Any]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from p2praft.collections import Map, MapEntry, MapReader, MapReset, StructureError
+from p2praft.collections import Map, MapChange, MapEntry, MapReader, MapReset, StructureError
 from p2praft.groups.group import Consistency
 
 View = dict[str, Any]
@@ -84,11 +84,15 @@ async def map_watch(
             for key, entry in event.entries.scan():
                 yield {"event": "entry", **entry_view(key, entry)}
             yield {"event": "current", "version": event.version}
-        elif event.kind == "set":
-            stored: MapEntry[Any] = MapEntry(value=event.value, version=event.version, expires=event.expires)
-            yield {"event": "set", **entry_view(event.key, stored)}
         else:
-            yield {"event": event.kind, "key": event.key, "version": event.version}
+            yield {"event": event.kind, **change_view(event)}
+
+
+def change_view(change: MapChange[Any]) -> View:
+    """A change; its ``value`` if it set one."""
+    if change.kind != "set":
+        return {"key": change.key, "version": change.version}
+    return entry_view(change.key, MapEntry(value=change.value, version=change.version, expires=change.expires))
 
 
 def _no_such_key(replicated: MapReader[Any], key: str) -> NoSuchKey:
