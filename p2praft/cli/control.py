@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -17,6 +18,7 @@ import anyio
 from anyio.abc import ByteReceiveStream, SocketStream, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from p2praft.cli.api_client import ask_api, is_api
 from p2praft.cli.doctor.node import examine_node
 from p2praft.cli.doctor.peer import peer_or_place
 from p2praft.cli.measure import measure
@@ -253,6 +255,9 @@ async def ask(node: str | None, request: Request) -> Any:
     Raises:
         CommandError: There is none, or it refused.
     """
+    node = node or os.environ.get("P2PRAFT_NODE")
+    if is_api(node):
+        return await ask_api(node, request)
     return await ask_at(find_node(node), request)
 
 

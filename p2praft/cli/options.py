@@ -37,10 +37,10 @@ def node_option(function: F) -> F:
     """``--node``: the same for every command that asks a running node."""
     return click.option(
         "--node",
-        metavar="DIR|ID",
+        metavar="DIR|ID|URL",
         is_eager=True,  # known when a group's name is completed
         shell_complete=complete_node,
-        help="Which running node: its data directory, or its id's beginning. Default: P2PRAFT_NODE.",
+        help="Which running node: its data directory, its id's beginning, or its API's URL. Default: P2PRAFT_NODE.",
     )(function)
 
 

@@ -51,6 +51,10 @@ def find_node(choice: str | None) -> Path:
         CommandError: None runs, or it is not clear which is meant.
     """
     choice = choice or os.environ.get("P2PRAFT_NODE")
+    if choice and choice.startswith(("http://", "https://")):
+        raise CommandError(
+            "NotOverHttp", f"this cannot be asked at {choice}; run it beside the node, with its data directory or id"
+        )
     if choice and Path(choice).is_dir():
         try:
             path = Path((Path(choice) / "control").read_text().strip())

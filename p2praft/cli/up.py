@@ -152,7 +152,7 @@ async def _start_api(network: Network, config: ApiConfig, tasks: TaskGroup) -> s
     return f"http://{bound}"
 
 
-def _say_ready(network: Network, options: UpOptions, socket: Path, page: str | None) -> None:
+def _say_ready(network: Network, options: UpOptions, socket: Path, page: str | None = None) -> None:
     if options.as_json:
         emit(
             {
