@@ -142,8 +142,8 @@ function drawLeader() {
   const panel = $("leader");
   panel.toggleAttribute("data-none", !one?.leader);
   if (!one) { put("leader-label", "this node serves no group"); put("leader-who", "–"); return; }
-  put("leader-label", one.leader ? `leads group ${one.name}` : `group ${one.name}`);
-  put("leader-who", one.leader ? short(one.leader) + (one.is_leader ? " (this node)" : "") : "no leader");
+  put("leader-label", one.leader ? `leads group ${one.name}${one.is_leader ? ", and is this node" : ""}` : `group ${one.name}`);
+  put("leader-who", one.leader ? short(one.leader) : "no leader");
   put("term", one.term);
   put("voters", one.voters.length);
   if (now.leader !== undefined && one.leader && one.leader !== now.leader) {

@@ -34,7 +34,8 @@ export class Mesh {
     this.root.setAttribute("viewBox", narrow ? "92 0 416 520" : "0 0 600 520");
     const [wide, high] = narrow ? [140, 172] : [225, 190];
     ring.forEach((person, index) => {
-      const angle = (index / Math.max(ring.length, 1)) * 2 * Math.PI - Math.PI / 2 + (ring.length === 2 ? Math.PI / 2 : 0);
+      // With an even number half a step further: no bond then runs straight down, through this node's name.
+      const angle = ((index + (ring.length % 2 ? 0 : 0.5)) / ring.length) * 2 * Math.PI - Math.PI / 2;
       const inner = two && index % 2 === 1;
       places.set(person.id, {
         x: CENTRE.x + Math.cos(angle) * wide * (inner ? 0.64 : 1),
