@@ -1,7 +1,8 @@
 """What happens on the node, numbered, so that a reader who was away learns what it missed.
 
-Events of peers and groups are kept, a bounded number of them; where the node stands (``state``, ``peers``) is not kept,
-for only the newest counts, and is looked at only while somebody reads.
+Events of peers and groups are kept, a bounded number of them. Where the node stands (``state``, ``peers``) is not kept, for only
+the newest counts; nor are changes of maps, which may be thousands a second and which the map's own watch tells without a gap. Both
+are looked at only while somebody reads, a few times a second: a busy map does not pay for its watchers here.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from transport.feed import Feed, Subscription
 
 KEPT = 2048
 """Events that are kept for readers that come back."""
+MAX_CHANGES = 64
+"""Changes of a map that are told one by one in a look; more are told as ``many``. The map's own watch tells all."""
 MAX_SHOWN = 1024
-"""Characters of JSON of a map's value that a kept event carries at most."""
+"""Characters of JSON of a map's value that an event carries at most."""
 LOOK = 0.2
 """Seconds between two looks at where the node stands."""
 PEERS_ANEW = 5.0
@@ -68,6 +71,7 @@ class EventLog:
         self._feed: Feed[Event] = Feed(KEPT)
         self._told: dict[str, str] = {}
         self._peers_at = 0.0
+        self._versions: dict[GroupId, int] = {}
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Follow until cancelled."""
@@ -80,6 +84,10 @@ class EventLog:
                     self._follow_groups(followed, tasks)
                     if self._feed.read:
                         self._look()
+                        for group in self._network.groups.values():
+                            await self._look_at_map(group)
+                    else:
+                        self._versions.clear()
                     await anyio.sleep(LOOK)
         finally:
             self._feed.close()
@@ -95,6 +103,9 @@ class EventLog:
         now = anyio.current_time()
         state = [Event(name="state", data=to_json(self._state())), Event(name="peers", data=to_json(self._peers()))]
         self._told = {event.name: event.data for event in state}
+        for group in self._network.groups.values():
+            if isinstance(group.machine, MapMachine):
+                self._versions.setdefault(group.id, group.machine.version)
         self._peers_at = now
         return self._feed.subscribe([*first, *state])
 
@@ -128,23 +139,35 @@ class EventLog:
             if followed.get(group_id) is not group:
                 followed[group_id] = group
                 tasks.start_soon(self._follow_group, group, group.events())
-                if isinstance(group.machine, MapMachine):
-                    tasks.start_soon(self._follow_map, group)
 
     async def _follow_group(self, group: Group, events: AsyncIterator[Any]) -> None:
         async for event in events:
             peer = str(event.peer) if event.peer else None
             self._keep("group", group=group.name, kind=event.kind, term=event.term, peer_id=peer, text=event.text)
 
-    async def _follow_map(self, group: Group) -> None:
-        async for event in MapReader[Any](group).watch():
+    async def _look_at_map(self, group: Group) -> None:
+        """Tell what has changed since the last look, if that is not too much to tell."""
+        if not isinstance(group.machine, MapMachine):
+            return
+        version = group.machine.version
+        last, self._versions[group.id] = self._versions.get(group.id, version), version
+        if not 0 <= version - last <= MAX_CHANGES:
+            self._tell_change(group, {"kind": "many", "version": version})
+            return
+        watch = MapReader[Any](group).watch(since=last)
+        while watch.version < version:
+            event = await anext(watch, None)
+            if event is None:
+                return
             if isinstance(event, MapReset):
-                data: dict[str, Any] = {"kind": "reset", "version": event.version}
+                self._tell_change(group, {"kind": "many", "version": event.version})
             else:
-                data = {"kind": event.kind, **change_view(event)}
-                if len(to_json(data.get("value"))) > MAX_SHOWN:
-                    data["value"] = None  # kept events are many: who wants the value asks for it, or watches the map
-            self._keep("map", group=group.name, **data)
+                self._tell_change(group, {"kind": event.kind, **change_view(event)})
+
+    def _tell_change(self, group: Group, change: dict[str, Any]) -> None:
+        if len(to_json(change.get("value"))) > MAX_SHOWN:
+            change["value"] = None
+        self._feed.put(Event(name="map", data=to_json({"time": round(time.time(), 3), "group": group.name, **change})))
 
     def _look(self) -> None:
         self._tell("state", self._state())

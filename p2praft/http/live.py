@@ -66,9 +66,10 @@ def written(event: Event, boot: str) -> bytes:
 def operations() -> tuple[Operation, ...]:
     """Of this chapter."""
     about = (
-        "Server-sent events: `state` (this node and its groups) and `peers` at first and whenever they change; `peer`, "
-        "`group` and `map` as they happen. Those have an id: a reader that comes back with `Last-Event-ID` is told what it "
-        "missed, or gets a `reset` if that is no longer known."
+        "Server-sent events: `state` (this node and its groups) and `peers` at first and whenever they change; `peer` and "
+        "`group` as they happen. Those have an id: a reader that comes back with `Last-Event-ID` is told what it missed, or "
+        "gets a `reset` if that is no longer known. `map` tells of changes, `many` where they are too many to tell: "
+        "`/v1/watch` tells all."
     )
     types: dict[str, Any] = {"type": "string"}
     return (

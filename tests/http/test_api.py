@@ -8,10 +8,14 @@ import anyio
 import httpx
 import pytest
 
+from p2praft import Network
+from p2praft.collections import MapMachine
 from p2praft.groups.machine import NoMachine
-from p2praft.http import guard, operations
+from p2praft.http import EventLog, create_app, guard, operations
 from p2praft.views import group_detail, group_view, peer_view
-from tests.http.conftest import NEVER, Served, serving
+from tests.http.conftest import ALONE, KEY, NEVER, Served, serving
+from transport import MemoryNetwork
+from transport.tasks import owned_tasks
 
 pytestmark = pytest.mark.anyio
 
@@ -187,3 +191,21 @@ def test_every_operation_is_documented_once() -> None:
         assert entry.about.endswith("."), entry.name
         in_path = {parameter.name for parameter in entry.parameters if parameter.where == "path"}
         assert in_path == {part.strip("{}") for part in entry.path.split("/") if part.startswith("{")}
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_the_application_runs_on_both_back_ends_without_our_server() -> None:
+    memory = MemoryNetwork(seed=1)
+    with anyio.fail_after(30):
+        async with (
+            Network("shop", listen="host:0", transport=memory.transport("host")) as network,
+            network.group("line", secret=KEY, machine=MapMachine(), consensus=ALONE) as group,
+            owned_tasks() as tasks,
+        ):
+            await group.when.online()
+            events = EventLog(network)
+            await tasks.start(events.run)
+            transport = httpx.ASGITransport(create_app(network, events))
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                assert (await client.put("/v1/map/line/a%2Fb", content="1")).json() == {"key": "a/b", "version": 1}
+                assert (await client.get("/v1/status")).json()["network"] == "shop"
