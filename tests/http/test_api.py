@@ -175,7 +175,7 @@ async def test_a_group_that_replicates_no_map_says_so() -> None:
 async def test_leaving_a_group_takes_it_off_the_node(served: Served) -> None:
     assert await served.ask("POST", "/v1/groups/line/leave") == (200, {"left": "line"})
     status, body = await served.put("/v1/map/line/a", 1)
-    assert (status, body["error"]) == (503, "GroupClosed")
+    assert (status, body["error"]) == (404, "NoGroup")
 
 
 async def test_head_is_as_get_without_the_body(served: Served) -> None:

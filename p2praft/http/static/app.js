@@ -5,7 +5,8 @@ const $ = (id) => document.getElementById(id);
 const CELL = 10; // pixels of one log entry on a tape, as in style.css
 const KEEP_AWAY = 60_000; // ms for which a peer that went is still drawn
 const MAX_EVENTS = 200;
-const MAX_ENTRIES = 100;
+const PAGE = 1000; // entries that are asked for
+const MAX_ENTRIES = 100; // and drawn
 const short = (id) => (id ? id.slice(0, 8) : "–");
 
 const now = {
@@ -275,7 +276,7 @@ async function refreshMap() {
   if (!one || document.hidden) return;
   refreshing = true;
   try {
-    const answer = await ask(`/v1/map/${encodeURIComponent(one.name)}?consistency=weak`);
+    const answer = await ask(`/v1/map/${encodeURIComponent(one.name)}?consistency=weak&limit=${PAGE}`);
     const found = answer.ok ? await answer.json() : null;
     $("map-card").hidden = answer.status === 404;
     if (found && one.id === group()?.id) drawMap(one, found);
@@ -286,7 +287,8 @@ async function refreshMap() {
 
 function drawMap(one, entries) {
   entries.sort((a, b) => b.version - a.version);
-  put("map-about", `replicated by group ${one.name}, ${entries.length.toLocaleString("en")} ${entries.length === 1 ? "entry" : "entries"}, newest first`);
+  const count = entries.length < PAGE ? entries.length.toLocaleString("en") : `the first ${PAGE.toLocaleString("en")}`;
+  put("map-about", `replicated by group ${one.name}, ${count} ${entries.length === 1 ? "entry" : "entries"}, newest first`);
   const first = versions.size === 0;
   $("entries").replaceChildren(...entries.slice(0, MAX_ENTRIES).map((entry) => {
     const drop = element("button", { type: "button", "aria-label": `Delete ${entry.key}`, title: "Delete" }, "×");
