@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from p2praft import __version__
 from p2praft.cli import logs
@@ -206,7 +207,10 @@ def up_command(
         raise click.UsageError("--observer and --reluctant exclude each other")
     secret: str | None = None
     if api_token_file is not None and api is None:
-        raise click.UsageError("--api-token-file goes with --api")
+        # In the environment it may be meant for the commands that ask.
+        if context.get_parameter_source("api_token_file") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--api-token-file goes with --api")
+        api_token_file = None
     if group is not None:
         try:
             secret = read_secret(secret_file) if secret_file else os.environ.get("P2PRAFT_SECRET")

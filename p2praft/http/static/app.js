@@ -92,7 +92,7 @@ function takeGroupEvent(event) {
   const words = event.kind === "leader"
     ? (event.peer_id ? `${short(event.peer_id)} leads group ${event.group} in term ${event.term}` : `group ${event.group} has no leader`)
     : `${event.group}: ${event.text}`;
-  addEvent(event.time, words, "", event.kind === "leader" ? "leader-event" : event.kind === "bond lost" ? "bad" : "");
+  addEvent(event.time, words, "", event.kind === "leader" && event.peer_id ? "leader-event" : ["leader", "bond lost"].includes(event.kind) ? "bad" : "");
 }
 
 function addEvent(time, text, more, kind = "") {
@@ -240,7 +240,7 @@ function drawLogs() {
 
 function move(fill, last, index) {
   fill.style.right = `${(last - index) * CELL}px`;
-  fill.style.backgroundPositionX = `${-(last % 10_000) * CELL}px`;
+  fill.style.backgroundPosition = `right ${(index % 10_000) * CELL}px top`; // cells slide to the left as the log grows
 }
 
 function select(id) {
