@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 from rich.console import Console
 from rich.text import Text
 
@@ -120,7 +120,7 @@ def dashboard(browser: Browser, nodes: list[Node], folder: Path) -> None:
     phone.screenshot(path=folder / "dashboard-phone.png", full_page=True)
     gone = next(node for node in nodes if node.get("/v1/groups")[0]["is_leader"])
     gone.stop()
-    dark.wait_for_function(f"document.querySelector('#leader-who').textContent != {gone.peer_id[:8]!r}")
+    expect(dark.locator("#leader-who")).not_to_have_text(gone.peer_id[:8], timeout=20_000)
     dark.wait_for_selector("#leader:not([data-none])")
     write_for(leader if gone is not leader else others[0], 1)
     dark.screenshot(path=folder / "dashboard-dark.png", full_page=True)

@@ -92,7 +92,8 @@ function takeGroupEvent(event) {
   const words = event.kind === "leader"
     ? (event.peer_id ? `${short(event.peer_id)} leads group ${event.group} in term ${event.term}` : `group ${event.group} has no leader`)
     : `${event.group}: ${event.text}`;
-  addEvent(event.time, words, "", event.kind === "leader" && event.peer_id ? "leader-event" : ["leader", "bond lost"].includes(event.kind) ? "bad" : "");
+  const leads = event.kind === "leader" && event.peer_id;
+  addEvent(event.time, words, "", leads ? "leader-event" : ["leader", "bond lost"].includes(event.kind) ? "bad" : "");
 }
 
 function addEvent(time, text, more, kind = "") {
