@@ -57,20 +57,21 @@ async def serving(
     machine: StateMachine | None = None,
     consensus: ConsensusConfig = ALONE,
     wait_online: bool = True,
+    group: str = "line",
 ) -> AsyncIterator[Served]:
     memory = MemoryNetwork(seed=1)
     with anyio.fail_after(60):
         async with (
             Network("shop", listen="host:0", transport=memory.transport("host")) as network,
-            network.group("line", secret=KEY, machine=machine or MapMachine(), consensus=consensus) as group,
+            network.group(group, secret=KEY, machine=machine or MapMachine(), consensus=consensus) as member,
             owned_tasks() as tasks,
         ):
             config = ApiConfig(listen=HostPort("127.0.0.1", 0), token=token)
             bound: HostPort = await tasks.start(serve_api, network, config)
             if wait_online:
-                await group.when.online()
+                await member.when.online()
             async with httpx.AsyncClient(base_url=f"http://{bound}", timeout=20, trust_env=False) as client:
-                yield Served(network, group, client, bound)
+                yield Served(network, member, client, bound)
 
 
 @pytest.fixture
