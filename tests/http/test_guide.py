@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from p2praft import GroupEvent
 from p2praft.http import operations
 from tests.http.conftest import serving
 
@@ -40,6 +41,7 @@ async def test_the_guides_requests_are_answered_as_shown() -> None:
     shown = requests()
     assert len(shown) == 6
     async with serving(group="tills") as served:
+        served.group._worker.tell(GroupEvent(kind="leader", term=2, text="something to tell"))
         for typed, answered in shown:
             bound = f"127.0.0.1:{served.bound.port}"
             # A stream has no end: curl gives up after a second, with what has come by then.
