@@ -84,9 +84,10 @@ class NodeCollector(Collector):
             "p2praft_transport_connections": [((), len(endpoint.connections))],
             "p2praft_transport_datagrams": [((way,), counters[f"datagrams {way}"]) for way in ("in", "out")],
             "p2praft_transport_refused": _bounded(refused),
-            "p2praft_transport_events": _bounded({name.replace(" ", "_"): n for name, n in other.items()}),
+            "p2praft_transport_events": _bounded({_word(name): n for name, n in other.items()}),
             "p2praft_transport_rtt_seconds": [((peer,), rtt) for peer, rtt in list(rtts.items())[:MAX_LABELS]],
             "p2praft_discovery_peers": [((status,), n) for status, n in statuses.items()],
+            "p2praft_discovery_refused": _bounded({_word(name): n for name, n in discovery._gossip.counters.items()}),
             "p2praft_discovery_neighbours": [((), len(discovery._links))],
         }
 
@@ -130,6 +131,11 @@ def _group(group: Group) -> Iterator[tuple[str, tuple[str, ...], Any]]:
         for member in group.members[:MAX_LABELS]:
             if member.match is not None and member.peer_id != worker.me.peer_id:
                 yield "p2praft_group_member_lag_entries", (member.peer_id.short,), max(0, log.last.index - member.match)
+
+
+def _word(name: str) -> str:
+    """A counter's name as a label's value."""
+    return "_".join(name.replace(":", "").split())
 
 
 def _bounded(counts: Mapping[str, int]) -> Rows:

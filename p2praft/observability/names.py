@@ -47,6 +47,9 @@ METRICS: tuple[Metric, ...] = (
     # --- discovery
     Metric("p2praft_discovery_peers", "gauge", "Other nodes in the catalog, by status.", ("status",)),
     Metric("p2praft_discovery_neighbours", "gauge", "Peers that news is exchanged with directly."),
+    Metric(
+        "p2praft_discovery_refused", "counter", "What neighbours sent and was not believed, by reason.", ("reason",)
+    ),
     # --- groups
     Metric("p2praft_group_online", "gauge", "1 if a leader is known and in reach, else 0.", GROUP),
     Metric("p2praft_group_leader", "gauge", "1 if this node leads, else 0.", GROUP),
