@@ -44,8 +44,9 @@ class Readings(StateMachine):
         self.readings = snapshot
 
 
-async def gateway(secret: str, *seeds: str) -> None:
+async def gateway(*arguments: str) -> None:
     """One gateway: says where it is, and serves until its standard input ends."""
+    secret, *seeds = arguments
     async with (
         Network("fleet", listen="127.0.0.1:0", seeds=seeds, tags=["gateway"]) as network,
         network.group("readings", secret=secret, machine=Readings(), consensus=CONSENSUS),
