@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 group   = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["$(1)"], sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format soak mutants fuzz bench bench-discovery clean
+.PHONY: help demo test check format docs soak mutants fuzz bench bench-discovery clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,13 @@ check: $(STAMP) ## formatting, lint, strict types
 format: $(STAMP) ## rewrite the code in the project's format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+$(VENV)/.docs-installed: $(STAMP)
+	@$(call group,docs) | xargs -d '\n' $(PIP)
+	@touch $@
+
+docs: $(VENV)/.docs-installed ## build the documentation site into dist/site, strictly
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 soak: $(STAMP) ## simulate SEEDS=1000 whole clusters, on all cores
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
