@@ -43,7 +43,7 @@ $(VENV)/.docs-installed: $(STAMP)
 	@touch $@
 
 docs: $(VENV)/.docs-installed ## build the documentation site into dist/site, strictly
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 soak: $(STAMP) ## simulate SEEDS=1000 whole clusters, on all cores
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)

@@ -22,7 +22,7 @@ _VARIABLE = [
     (r"\b\d{1,3}(?:,\d{3})+\b", r"[\d,]+"),
     (r"\b\d+\.\d+\b", r"\d+(?:\.\d+)?"),
     (
-        r"\b\d+(?= ?(?:ms|µs|s|%|KiB|MiB|KB|MB|bytes|per second|a second|commits/s|/s|virtual seconds)\b)",
+        r"\b\d+(?= ?(?:ms|µs|s|%|KiB|MiB|KB|MB|bytes|per second|a second|commits/s|/s|virtual seconds|committed)\b)",
         r"\d+(?:\.\d+)?",
     ),
     (r"\b\d{4,}\b", r"\d+"),

@@ -65,7 +65,7 @@ class Reader:
         (self.folder / "bin").mkdir()
         make = self.folder / "bin" / "make"  # as in the clone, with the environment that runs the tests
         make.write_text(
-            f'#!/bin/sh\nexec {shutil.which("make")} --no-print-directory -C {ROOT} '
+            f"#!/bin/sh\nexec {shutil.which('make')} --no-print-directory -C {ROOT} "
             f'-o {sys.prefix}/.installed VENV={sys.prefix} "$@"\n'
         )
         make.chmod(0o755)
