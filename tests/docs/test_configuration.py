@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from p2praft import ConfigError, ConsensusConfig, DiscoveryConfig, LeadershipPreference, NetworkConfig, QuicConfig
+from p2praft.cli.app import command
+from p2praft.cli.config_file import key_of, options_of
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "configuration.md"
@@ -68,10 +70,19 @@ def test_relations_between_settings_are_as_the_page_says() -> None:
             nonsense()
 
 
-def test_every_variable_of_the_environment_that_the_code_reads_is_there() -> None:
-    sources = "\n".join(
-        path.read_text() for name in ("p2praft", "transport", "discovery") for path in (ROOT / name).rglob("*.py")
-    )
+def test_every_option_of_up_is_there_with_its_variable_and_default() -> None:
+    rows = _rows("p2praft up")
+    options = {f"--{key_of(option)}": option for option in options_of(command.commands["up"])}
+    assert set(rows) == set(options)
+    for name, (variable, default, effect) in rows.items():
+        assert variable == f"`{options[name].envvar}`"
+        assert len(effect) > 10, name
+        if default.startswith("`") and name not in ("--secret-file", "--log-level"):
+            assert default == f"`{options[name].default}`"
+
+
+def test_every_variable_that_the_code_reads_is_there() -> None:
+    packages = ("p2praft", "transport", "discovery")
+    sources = "\n".join(path.read_text() for name in packages for path in (ROOT / name).rglob("*.py"))
     read = set(re.findall(r"\bP2PRAFT_[A-Z]+(?:_[A-Z]+)*\b", sources)) - {"P2PRAFT_PACKAGE"}
-    documented = set(re.findall(r"P2PRAFT_[A-Z]+(?:_[A-Z]+)*", PAGE.read_text()))
-    assert read == documented
+    assert read <= set(re.findall(r"P2PRAFT_[A-Z]+(?:_[A-Z]+)*", PAGE.read_text()))
