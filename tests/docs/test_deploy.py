@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ DEPLOY = ROOT / "deploy"
 UP = command.commands["up"]
 OPTIONS = {key_of(option): option for option in options_of(UP)}
 VARIABLES = {f"P2PRAFT_{key.replace('-', '_').upper()}" for key in OPTIONS} | {"P2PRAFT_NODE", "P2PRAFT_SECRET"}
-PATIENCE = 30.0
+PATIENCE = 60.0
+"""Seconds that anything may take before it counts as hanging."""
 TEXTS = sorted(path for path in DEPLOY.rglob("*") if path.is_file() and path.suffix not in (".json", ".py"))
 
 
@@ -113,7 +115,7 @@ class Machines:
             "P2PRAFT_DATA_DIR": str(data),
             "P2PRAFT_NODE": str(data),
             "P2PRAFT_LISTEN": listen,
-            "P2PRAFT_API": f"127.0.0.1:{next(self.ports)}",
+            "P2PRAFT_API": f"127.0.0.1:{next(self.ports)}",  # its token file, if it has one, is taken all the same
             "XDG_RUNTIME_DIR": str(self.folder),
             "HOSTNAME": name,
         }
@@ -147,11 +149,19 @@ class Machines:
         """Until every node is sound and every group has a leader."""
         deadline = time.monotonic() + PATIENCE
         for name, process in self.processes.items():
-            while not (self.healthy(name) and self.healthy(name, "ready")):
+            while not self._says_ready(name):
                 log = (self.folder / f"{name}.log").read_text()
                 assert process.poll() is None, f"{name} ended: {log}"
                 assert time.monotonic() < deadline, f"{name} is not ready: {log}"
-                time.sleep(0.2)
+                time.sleep(0.1)
+        assert all(self.healthy(name) and self.healthy(name, "ready") for name in self.processes)
+
+    def _says_ready(self, name: str) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{self.environments[name]['P2PRAFT_API']}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:  # nobody listens yet, or it says that it is not
+            return False
 
     def ask(self, name: str, *words: str) -> str:
         """Run the command inside a container."""
