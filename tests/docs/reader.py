@@ -148,7 +148,7 @@ class Reader:
             self._start(command, shown)
             return
         deadline = time.monotonic() + PATIENCE
-        fails = any(line.startswith(("error:", "Error:", "Usage:")) for line in shown)
+        fails = any(line.startswith(("error:", "Error:", "BAD ")) for line in shown)
         while True:
             result = subprocess.run(
                 ["bash", "-c", command],
@@ -168,7 +168,7 @@ class Reader:
             if not ASKS.match(command) or time.monotonic() > deadline:
                 why = f"lacks {lacks!r}" if lacks is not None else f"ended with {result.returncode}"
                 raise AssertionError(f"`{command}` {why}; it printed:\n{result.stdout}")
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     def _start(self, command: str, shown: list[str]) -> None:
         log = self.folder / f"terminal-{len(self.terminals)}"
