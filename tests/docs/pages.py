@@ -50,6 +50,16 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *docs]
 
 
+def name_of(page: Path) -> str:
+    """Its path in the repository."""
+    return str(page.relative_to(ROOT))
+
+
+def is_run(page: Path) -> bool:
+    """Whether anything on it is run."""
+    return any(block.language in RUN and "not run" not in block.notes for block in blocks(page))
+
+
 def blocks(page: Path) -> list[Block]:
     """The blocks of a page, in order.
 

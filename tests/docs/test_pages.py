@@ -7,36 +7,26 @@ from pathlib import Path
 import pytest
 
 from tests.docs.expected import missing
-from tests.docs.givens import run_parts
-from tests.docs.pages import ROOT, RUN, blocks, pages
-from tests.docs.reader import Reader
+from tests.docs.pages import RUN, blocks, is_run, name_of, pages
+from tests.docs.walk import walk
 
 MOST_NOT_RUN = 0.25
 """Share of the blocks, over all pages, that may be marked as not run."""
 
 
-def _name(page: Path) -> str:
-    return str(page.relative_to(ROOT))
-
-
-@pytest.mark.parametrize("page", [page for page in pages() if any(b.language in RUN for b in blocks(page))], ids=_name)
+@pytest.mark.parametrize(
+    "page", [page for page in pages() if page.parent.name != "guide" and is_run(page)], ids=name_of
+)
 def test_a_page_does_as_it_says(page: Path) -> None:
-    found = blocks(page)
-    with Reader() as reader:
-        for block in found:
-            try:
-                reader.do(block)
-            except (AssertionError, ValueError) as error:
-                raise AssertionError(f"{_name(page)}:{block.line}: {error}") from None
-        run_parts(page, [block for block in found if "given" in block.notes], reader.folder)
+    walk(page)
 
 
 def test_what_is_not_run_says_why_and_is_little() -> None:
     every = [(page, block) for page in pages() for block in blocks(page) if block.language in RUN]
     skipped = [(page, block) for page, block in every if "not run" in block.notes]
     for page, block in skipped:
-        assert len(block.notes["not run"]) > 10, f"{_name(page)}:{block.line} needs a reason"
-    assert len(skipped) <= MOST_NOT_RUN * len(every), [f"{_name(page)}:{block.line}" for page, block in skipped]
+        assert len(block.notes["not run"]) > 10, f"{name_of(page)}:{block.line} needs a reason"
+    assert len(skipped) <= MOST_NOT_RUN * len(every), [f"{name_of(page)}:{block.line}" for page, block in skipped]
 
 
 @pytest.mark.parametrize(
