@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import secrets
 from collections import deque
@@ -49,6 +50,10 @@ FAREWELL = 0.05
 DUPLICATE = "duplicate discovery link"
 ADDRESS_INTERVAL = 5.0
 """Seconds between two looks at our own address."""
+SAVE_INTERVAL = 60.0
+"""Seconds between two writings of the file of known peers, if nothing happens."""
+SAVE_SOON = 1.0
+"""Seconds after which whom we have just met stands in that file."""
 LAN_INTERVAL = 0.25
 """Seconds between two looks at what was found in the local network."""
 LAN_FAREWELL = 2.0
@@ -92,6 +97,7 @@ class Discovery:
         self._endpoint = endpoint
         self._lan = _lan(endpoint.address, NetworkId.of(network)) if lan else None
         self._known = KnownPeers(state_path)
+        self._save_at = math.inf
         self._gossip = Gossip(
             key=key,
             network=NetworkId.of(network),
@@ -163,9 +169,10 @@ class Discovery:
     # --- the engine's turn
 
     async def _run(self) -> None:
-        next_save = next_look = anyio.current_time() + ADDRESS_INTERVAL
+        next_look = anyio.current_time() + ADDRESS_INTERVAL
+        self._save_at = min(self._save_at, next_look)
         while True:
-            with anyio.move_on_at(min(self._gossip.due, next_save, next_look)):
+            with anyio.move_on_at(min(self._gossip.due, self._save_at, next_look)):
                 await self._woken.wait()
             self._woken = anyio.Event()
             now = anyio.current_time()
@@ -177,9 +184,9 @@ class Discovery:
             if now >= next_look:
                 self._look_at_ourselves()
                 next_look = now + ADDRESS_INTERVAL
-            if now >= next_save:
+            if now >= self._save_at:
                 self._save()
-                next_save = now + 60
+                self._save_at = now + SAVE_INTERVAL
 
     def _look_at_ourselves(self) -> None:
         """A machine that moved has another address: others must hear of it."""
@@ -208,6 +215,8 @@ class Discovery:
                 )
                 self._notes.changed(effect.peer, effect.kind, effect.reason, anyio.current_time())
                 self.peers.tell(effect.kind, effect.peer, effect.reason)
+                if effect.kind in ("joined", "updated", "recovered"):  # whoever is killed next wants to find it again
+                    self._save_at = min(self._save_at, anyio.current_time() + SAVE_SOON)
 
     def _send(self, peer: PeerId, message: Message) -> None:
         link = self._links.get(peer)

@@ -15,6 +15,7 @@ import trio.testing
 from anyio.abc import TaskGroup, TaskStatus
 
 from discovery import Discovery
+from discovery.state import KnownPeers
 from tests.discovery.support import address, key, peer
 from transport import Endpoint, HostPort, MemoryNetwork, PeerAddr
 
@@ -271,6 +272,20 @@ async def test_with_a_state_file_a_restart_needs_no_seed(tmp_path: Path) -> None
         await built.start(3, state_path=state)
         with anyio.fail_after(5):
             await built.all_know()
+
+
+@virtual
+async def test_whom_a_node_met_is_kept_soon_enough_for_a_kill(tmp_path: Path) -> None:
+    """It is not asked whether it wants to save before it dies."""
+    state = tmp_path / "peers"
+    async with lab(0, patience=120) as built:
+        await built.start(3, state_path=state)
+        await anyio.sleep(20)  # it is long past its first saving, and knows nobody
+        assert KnownPeers(state).peers == ()
+        await built.start(1, seeds=[address(3)])
+        await built.nodes[3].peers.when.known(1)
+        await anyio.sleep(2)
+        assert [known.peer_id for known in KnownPeers(state).peers] == [peer(1)]
 
 
 @virtual
