@@ -16,7 +16,7 @@ node() { host=$1; shift; XDG_RUNTIME_DIR=$folder p2praft "$@" --node "$folder/$h
 wait_for() { # wait_for TEXT COMMAND…: until it prints that, half a minute at most
     text=$1; shift
     for _ in $(seq 60); do
-        if "$@" 2>&1 | grep -q "$text"; then return 0; fi
+        if "$@" 2>&1 | grep "$text" >/dev/null; then return 0; fi
         sleep 0.5
     done
     echo "error: never saw '$text' from: $*; the last answer was:" >&2
@@ -80,11 +80,15 @@ node north map set gates front open
 node east map get gates front
 
 leader=
-number=0
-for host in $hosts; do
-    number=$((number + 1))
-    if node $host status | grep -q "it leads"; then leader=$host; port=p$tag-$number; fi
+for _ in $(seq 20); do
+    number=0
+    for host in $hosts; do
+        number=$((number + 1))
+        if node $host groups 2>/dev/null | grep "gates  *leader" >/dev/null; then leader=$host; port=p$tag-$number; fi
+    done
+    [ -z "$leader" ] || break
 done
+[ -n "$leader" ] || { echo "error: nobody leads" >&2; exit 1; }
 say "$leader leads: its cable is pulled"
 ip link set "$port" down
 set -- $(echo "$hosts" | sed "s/$leader//")
