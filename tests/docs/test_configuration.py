@@ -7,10 +7,10 @@ import re
 from typing import Any
 
 import pytest
-from p2praft.cli.config_file import key_of, options_of
 
 from p2praft import ConfigError, ConsensusConfig, DiscoveryConfig, LeadershipPreference, NetworkConfig, QuicConfig
 from p2praft.cli.app import command
+from p2praft.cli.config_file import key_of, options_of
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "configuration.md"

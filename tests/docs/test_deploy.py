@@ -19,9 +19,9 @@ from typing import Any
 
 import click
 import pytest
-from p2praft.cli.config_file import key_of, options_of
 
 from p2praft.cli.app import command
+from p2praft.cli.config_file import key_of, options_of
 from tests.docs.pages import ROOT
 
 yaml = pytest.importorskip("yaml")
