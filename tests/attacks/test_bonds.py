@@ -63,7 +63,7 @@ def request(
     link: Any = Fake()
     link.binding = evil.binding if binding is None else binding
     made = bonds._proof(key.derive(b"bond"), group.key, role, member, to, link)
-    return BondRequest(group=group.key, incarnation=member.incarnation, volatile=True, proof=made)
+    return BondRequest(group=group.key, incarnation=member.incarnation, volatile=True, features=(), proof=made)
 
 
 @asynccontextmanager
@@ -115,10 +115,10 @@ WRONG: dict[str, Any] = {
     "another member's proof": lambda evil, b: request(evil, b, prover=PeerId(b"p" * 32)),
     "a proof for another member": lambda evil, b: request(evil, PeerId(b"p" * 32)),
     "a proof of zeros": lambda evil, b: BondRequest(
-        group=group_id().key, incarnation=b"incarnat", volatile=True, proof=bytes(32)
+        group=group_id().key, incarnation=b"incarnat", volatile=True, features=(), proof=bytes(32)
     ),
     "an answer instead of a request": lambda evil, b: BondResponse(
-        incarnation=b"incarnat", volatile=True, proof=bytes(32)
+        incarnation=b"incarnat", volatile=True, features=(), proof=bytes(32)
     ),
 }
 
@@ -192,7 +192,10 @@ async def test_a_proof_that_a_member_made_is_worth_nothing_in_the_attackers_hand
                         1,
                         BOND.encode(
                             BondResponse(
-                                incarnation=captured.incarnation, volatile=captured.volatile, proof=captured.proof
+                                incarnation=captured.incarnation,
+                                volatile=captured.volatile,
+                                features=captured.features,
+                                proof=captured.proof,
                             )
                         ),
                     )
