@@ -172,6 +172,7 @@ class QuicEndpoint(Acceptor, Dialler, Endpoint):
             self.unroute(cid, peer)
         peer.linger_until = None
         peer.timer_at = float("inf")
+        peer.abandoned = True
         self._no_longer_unproven(peer)
         if peer in self._peers:
             self._peers.discard(peer)

@@ -78,7 +78,7 @@ class QuicPeer(Connection):
         timer_at: When the endpoint's timer will look at it next.
         heard_at: When the last datagram came.
         pinged_at: When it was last asked for a sign of life.
-        abandoned: The QUIC engine failed on it: nothing goes in or out any more.
+        abandoned: Its end has come, or the QUIC engine failed on it: nothing goes in or out any more.
         wrote: Something was queued since datagrams were last made.
         ack_due: When the engine wants to acknowledge what came last, by itself if nothing else is to be sent.
         source: Where an accepted connection came from, as it is counted.

@@ -137,5 +137,7 @@ async def _settled(*endpoints: QuicEndpoint) -> Census:
         await until(lambda: all(len(end._peers) <= 1 and not end._dirty for end in endpoints))
         if len(endpoints) == 1:
             await until(lambda: not endpoints[0]._peers)
+            # Timers of what has ended hold it until their time comes, up to an idle timeout later.
+            await until(lambda: not endpoints[0]._timers)
     await anyio.sleep(0.2)
     return census(*endpoints)
