@@ -65,7 +65,8 @@ seed=
 number=0
 for host in $hosts; do
     number=$((number + 1))
-    XDG_RUNTIME_DIR=$folder on $host p2praft up --network farm --group gates --secret-file "$folder/secret" --expect 2 \
+    # No function here: the process that is told to end must be the node, not a shell around it.
+    XDG_RUNTIME_DIR=$folder ip netns exec "p2p-$tag-$host" p2praft up --network farm --group gates --secret-file "$folder/secret" --expect 2 \
         --listen "10.77.0.$number:7001" --data-dir "$folder/$host" $seed > "$folder/$host.log" 2>&1 &
     echo $! > "$folder/$host.pid"
     wait_for "^ready" cat "$folder/$host.log"
