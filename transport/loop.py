@@ -159,7 +159,7 @@ class SocketLoop(ABC):
         try:
             answer = getattr(peer.quic, call)(*args, **kwargs)
         except Exception as error:
-            self.abandon(peer, error)
+            peer.on_failure(error)
             return None
         self.mark(peer)
         return answer

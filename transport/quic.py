@@ -129,6 +129,8 @@ class QuicPeer(Connection):
         self._received = 0
         self._first_stream = bytearray()
         self._goodbye: Goodbye | None = None
+        self._handling = False
+        self._failure: Exception | None = None
         self._probed_at = self.created_at
         self._probing = False
         self._pongs = 0
@@ -263,13 +265,30 @@ class QuicPeer(Connection):
         try:
             self.quic.send_stream_data(stream, data, end_stream=fin)
         except Exception as error:
-            self.endpoint.abandon(self, error)
+            self.on_failure(error)
         else:
             self.wrote = True
             self.endpoint.mark(self)
 
+    def on_failure(self, error: Exception) -> None:
+        """The engine raised ``error``. If it takes no more because the peer has closed, it says so in an event to come."""
+        if self._handling:
+            self._failure = self._failure or error
+        else:
+            self.endpoint.abandon(self, error)
+
     def handle_events(self) -> None:
         """Take what the QUIC engine has to tell."""
+        self._handling = True
+        try:
+            self._take_events()
+        finally:
+            self._handling = False
+        if self._failure is not None and self.ended is None:
+            self.endpoint.abandon(self, self._failure)
+        self._failure = None
+
+    def _take_events(self) -> None:
         events = self.endpoint.engine.events
         while (event := self.quic.next_event()) is not None:
             if isinstance(event, events.StreamDataReceived):
