@@ -211,13 +211,15 @@ def test_compose_s_five_nodes_become_one_group(machines: Machines) -> None:
 
     machines.start("keys", container("keys"), {})
     assert machines.processes.pop("keys").wait(PATIENCE) == 0, (machines.folder / "keys.log").read_text()
-    nodes = [name for name in services if name != "keys"]
-    assert len(nodes) == 5
-    for name in nodes:
+    assert list(services) == ["keys", "node-1", "node-2", "node-3", "node-4", "node-5"]
+    for number in (4, 5):  # they are as the third, each with a volume of its own
+        volumes = [mount.replace("data-3", f"data-{number}") for mount in services["node-3"]["volumes"]]
+        assert services[f"node-{number}"] == {**services["node-3"], "volumes": volumes}
+    for name in ("node-1", "node-2", "node-3"):
         machines.start(name, container(name), services[name]["environment"])
     machines.wait_ready()
     assert machines.ask("node-2", "map", "set", "app", "apple", "3") == "version 1\n"
-    assert machines.ask("node-5", "map", "get", "app", "apple") == "3\n"
+    assert machines.ask("node-3", "map", "get", "app", "apple") == "3\n"
     machines.stop()
     for volume in {mount.split(":")[0] for service in services.values() for mount in service["volumes"]}:
         assert volume in compose["volumes"]
