@@ -65,7 +65,12 @@ class Dialling:
         now: float,
     ) -> None:
         self._me = me
-        self._seeds = {address.peer_id: address for address in seeds if address.peer_id != me}
+        self._seeds: dict[PeerId, PeerAddr] = {}
+        for address in seeds:
+            if address.peer_id != me:
+                before = self._seeds.get(address.peer_id)
+                # What an operator says stands before what a file remembers of the same peer; each may be the one that holds.
+                self._seeds[address.peer_id] = address if before is None else before.joined(address)
         self._catalog = catalog
         self._view = view
         self._config = config

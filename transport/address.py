@@ -77,5 +77,9 @@ class PeerAddr:
             raise AddressError(f"{text!r} has port 0, which nobody can dial; give the port that the peer listens on")
         return cls(PeerId.parse(peer), endpoints)
 
+    def joined(self, other: PeerAddr) -> PeerAddr:
+        """The endpoints of both, ours first, without repeats; as many as an address may have."""
+        return PeerAddr(self.peer_id, tuple(dict.fromkeys((*self.endpoints, *other.endpoints)))[:MAX_ENDPOINTS])
+
     def __str__(self) -> str:
         return f"{self.peer_id}@{','.join(map(str, self.endpoints))}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,8 +11,8 @@ import pytest
 
 from discovery import DiscoveryConfig, NetworkId, SignedEntry, Version
 from discovery.anti_entropy import HIGHEST, LOWEST, summarize
-from discovery.catalog import Status, bucket_of
-from discovery.dialling import LOOKS_PER_LOSS
+from discovery.catalog import Catalog, Status, bucket_of
+from discovery.dialling import LOOKS_PER_LOSS, Dialling
 from discovery.effects import NO_ANSWER, OTHER_NETWORK, VIEW_FULL, Dial, Effect, Emit, Send, Unlink
 from discovery.failure import CONFIRMATIONS
 from discovery.gossip import Gossip
@@ -29,8 +30,9 @@ from discovery.messages import (
     Want,
 )
 from discovery.telling import FORGED
+from discovery.view import View
 from tests.discovery.support import address, engine, entry, key, linked, peer, sent
-from transport import HostPort, PeerId
+from transport import HostPort, PeerAddr, PeerId
 
 
 def kinds(effects: list[Effect]) -> list[tuple[str, PeerId]]:
@@ -75,6 +77,14 @@ class TestJoining:
         assert pauses[0] < 0.5
         assert max(pauses) <= 1.25 * config.seed_backoff + 0.11
         assert all(pause >= 0.75 * config.seed_backoff for pause in pauses[-5:])
+
+    def test_a_seed_that_is_named_twice_is_dialled_at_all_its_places_the_first_one_first(self) -> None:
+        # As when an operator names a peer whose old address stands in the file of known peers.
+        old, new = address(1, 7001), address(1, 9009)
+        config, rng = DiscoveryConfig(), random.Random(0)
+        catalog = Catalog(peer(0), NetworkId.of("factory"))
+        dialling = Dialling(peer(0), [new, old], catalog, View(config, rng), config, rng, 0.0)
+        assert dialling.choose(0.0) == PeerAddr(peer(1), (*new.endpoints, *old.endpoints))
 
     def test_oneself_as_a_seed_is_nobody_to_dial(self) -> None:
         gossip = engine(0, seeds=[0])
