@@ -122,18 +122,22 @@ class Node:
     wake_at: float = float("inf")
     reads: dict[int, int] = field(default_factory=dict)
     generation: int = 0
+    peer: PeerId = field(init=False)
+    _member: Member | None = None
 
     @property
     def alive(self) -> bool:
         return self.engine is not None
 
-    @property
-    def peer(self) -> PeerId:
-        return PeerId(bytes([self.number]) * 32)
+    def __post_init__(self) -> None:
+        self.peer = PeerId(bytes([self.number]) * 32)
 
     @property
     def member(self) -> Member:
-        return Member(self.peer, self.storage.incarnation, self.storage.volatile)
+        known = self._member
+        if known is None or known.incarnation != self.storage.incarnation or known.volatile != self.storage.volatile:
+            known = self._member = Member(self.peer, self.storage.incarnation, self.storage.volatile)
+        return known
 
 
 class World:
@@ -749,13 +753,17 @@ class World:
             if a != b:
                 continue
             same = False
-            for index in range(min(log_a.last.index, log_b.last.index), max(log_a.base.index, log_b.base.index), -1):
-                one, other = log_a.slice(index, index, 1 << 30), log_b.slice(index, index, 1 << 30)
-                if same and one != other:
-                    raise Violation(f"log matching: two logs differ at {index} though they agree behind it")
-                same = same or one[0].term == other[0].term
-                if same and one != other:
-                    raise Violation(f"log matching: two entries at {index} of one term differ")
+            first = max(log_a.base.index, log_b.base.index) + 1
+            last = max(min(log_a.last.index, log_b.last.index), first - 1)
+            for one, other in zip(
+                reversed(log_a.between(first, last)), reversed(log_b.between(first, last)), strict=True
+            ):
+                agree = one is other or one == other
+                if same and not agree:
+                    raise Violation(f"log matching: two logs differ at {one.index} though they agree behind it")
+                same = same or one.term == other.term
+                if same and not agree:
+                    raise Violation(f"log matching: two entries at {one.index} of one term differ")
 
     # --- a whole run
 
