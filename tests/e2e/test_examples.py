@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -65,17 +66,28 @@ class Copy:
             text=True,
             env={**os.environ, **settings},
         )
+        self._limit = threading.Timer(60, self.process.kill)  # a copy that hangs ends, and the test says what it said
+        self._limit.daemon = True
+        self._limit.start()
         assert self.process.stdout is not None
         self.lines = self.process.stdout
         self.address = self.lines.readline().removeprefix("address ").strip()
 
     def wait_total(self, least: int) -> int:
         """Read until it has seen so many visits of all."""
+        said: list[str] = []
         for line in self.lines:
+            said.append(line)
             found = re.search(r": visit \d+, (\d+) of us all", line)
             if found and int(found[1]) >= least:
                 return int(found[1])
-        raise AssertionError("it ended")
+        raise AssertionError(f"it ended, or was ended after a minute, and had said: {said[-5:]}")
+
+    def end(self) -> None:
+        """Whatever happens, it does not outlive its test."""
+        self._limit.cancel()
+        self.process.kill()
+        self.process.communicate()
 
 
 def test_the_application_of_the_container_counts_and_survives_it(tmp_path: Path) -> None:
@@ -103,6 +115,5 @@ def test_the_application_of_the_container_counts_and_survives_it(tmp_path: Path)
             seed = ""
     finally:
         for copy in copies:
-            copy.process.kill()
-            copy.process.communicate()
+            copy.end()
     assert total > 20
