@@ -27,7 +27,7 @@ demo: $(STAMP) ## five real processes find each other, elect, replicate, lose th
 	@$(BIN)/p2praft demo
 
 test: $(STAMP) ## run the whole test suite
-	@$(BIN)/python -m pytest -q -n auto --dist loadfile
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
 check: $(STAMP) ## formatting, lint, strict types
 	@$(BIN)/ruff format --check .
