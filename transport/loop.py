@@ -189,7 +189,7 @@ class SocketLoop(ABC):
                     else:
                         touched[peer] = None
             for peer in touched:
-                self._handle_events(peer)
+                self.handle_events(peer)
                 self.mark(peer)
             self._finish_step()
             self._reading = False
@@ -204,7 +204,8 @@ class SocketLoop(ABC):
                 call()
         self._send_dirty()
 
-    def _handle_events(self, peer: QuicPeer) -> None:
+    def handle_events(self, peer: QuicPeer) -> None:
+        """Let a connection take what its engine has to tell."""
         if not peer.abandoned:
             try:
                 peer.handle_events()
@@ -252,7 +253,7 @@ class SocketLoop(ABC):
 
     def _send(self, peer: QuicPeer) -> None:
         self.send_now(peer)
-        self._handle_events(peer)
+        self.handle_events(peer)
         self._set_timer(peer)
 
     def _send_raw(self, data: bytes, address: tuple[Any, ...]) -> bool:
@@ -309,7 +310,7 @@ class SocketLoop(ABC):
             timer = self._timer_of(peer)
             if timer is not None and timer <= now:
                 self.ask_engine(peer, "handle_timer", now=now)
-                self._handle_events(peer)
+                self.handle_events(peer)
             else:
                 self._set_timer(peer)
 

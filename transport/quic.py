@@ -272,10 +272,9 @@ class QuicPeer(Connection):
 
     def on_failure(self, error: Exception) -> None:
         """The engine raised ``error``. If it takes no more because the peer has closed, it says so in an event to come."""
-        if self._handling:
-            self._failure = self._failure or error
-        else:
-            self.endpoint.abandon(self, error)
+        self._failure = self._failure or error
+        if not self._handling:
+            self.endpoint.handle_events(self)
 
     def handle_events(self) -> None:
         """Take what the QUIC engine has to tell."""

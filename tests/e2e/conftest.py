@@ -157,3 +157,11 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
         yield made
     finally:
         made.close()
+
+
+def wait_voters(nodes: Sequence[Up], count: int) -> None:
+    """Wait until every node knows so many voters of its group."""
+    deadline = time.monotonic() + LIVENESS
+    while any(len(node.request(op="groups")[0]["voters"]) < count for node in nodes):
+        assert time.monotonic() < deadline, "the members never became voters"
+        time.sleep(0.05)

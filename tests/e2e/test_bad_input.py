@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -105,12 +106,15 @@ def test_secret_files(tmp_path: Path) -> None:
 
 
 def test_no_node_to_ask(tmp_path: Path) -> None:
-    env = {"XDG_RUNTIME_DIR": str(tmp_path), "P2PRAFT_NODE": ""}
-    error = failure("status", env=env)
-    assert error["error"] == "NoNode"
-    assert "start one with `p2praft up" in error["message"]
-    assert "no running node's id begins with 'zzz'" in failure("status", "--node", "zzz", env=env)["message"]
-    assert "no node has run with data directory" in failure("status", "--node", str(tmp_path), env=env)["message"]
+    with tempfile.TemporaryDirectory(
+        prefix="p2p-"
+    ) as folder:  # short, or the folder of all tests' nodes takes its place
+        env = {"XDG_RUNTIME_DIR": folder, "P2PRAFT_NODE": ""}
+        error = failure("status", env=env)
+        assert error["error"] == "NoNode"
+        assert "start one with `p2praft up" in error["message"]
+        assert "no running node's id begins with 'zzz'" in failure("status", "--node", "zzz", env=env)["message"]
+        assert "no node has run with data directory" in failure("status", "--node", str(tmp_path), env=env)["message"]
 
 
 def test_a_data_directory_in_use_is_named(hosts: Hosts, tmp_path: Path) -> None:

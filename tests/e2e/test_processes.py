@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import COMMAND, LIVENESS, Hosts, Up, run
+from tests.e2e.conftest import COMMAND, LIVENESS, Hosts, Up, run, wait_voters
 
 
 def three(hosts: Hosts, *extra: str) -> list[Up]:
@@ -24,13 +24,6 @@ def three(hosts: Hosts, *extra: str) -> list[Up]:
     for node in nodes:
         node.wait_group(online=True)
     return nodes
-
-
-def wait_voters(nodes: list[Up], count: int) -> None:
-    deadline = time.monotonic() + LIVENESS
-    while any(len(node.request(op="groups")[0]["voters"]) < count for node in nodes):
-        assert time.monotonic() < deadline, "the members never became voters"
-        time.sleep(0.05)
 
 
 def test_three_terminals_set_get_kill_the_leader_set_and_get_again(hosts: Hosts) -> None:

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from tests.e2e.conftest import COMMAND, Hosts, Up
+from tests.e2e.conftest import COMMAND, Hosts, Up, wait_voters
 
 NEXT = [
     sys.executable,
@@ -48,6 +48,7 @@ def test_a_rolling_upgrade_loses_nothing_and_stops_nobody(hosts: Hosts, tmp_path
     for node in nodes:
         node.wait_group(online=True)
         write(node)
+    wait_voters(nodes, 3)  # of two voters none can be away
     for number in range(3):
         others = [node for node in nodes if node is not nodes[number]]
         assert nodes[number].stop() == 0
