@@ -383,13 +383,14 @@ class Group:
         if not commands:
             raise NoCommands("no commands were given; pass at least one")
         encoded = tuple(map(self._encode, commands))
-        for command, data in zip(commands, encoded, strict=True):
-            if len(data) > MAX_COMMAND:
-                raise ConfigError(
-                    f"a command of {len(data)} bytes ({type(command).__name__}) is too large: at most {MAX_COMMAND}; "
-                    "split it, or replicate a reference to the data instead"
-                )
-        if sum(map(len, encoded)) > MAX_ENTRY:
+        sizes = list(map(len, encoded))
+        if max(sizes) > MAX_COMMAND:
+            size = max(sizes)
+            raise ConfigError(
+                f"a command of {size} bytes ({type(commands[sizes.index(size)]).__name__}) is too large: "
+                f"at most {MAX_COMMAND}; split it, or replicate a reference to the data instead"
+            )
+        if sum(sizes) > MAX_ENTRY:
             raise ConfigError(f"commands of together more than {MAX_ENTRY} bytes cannot be applied as one; split them")
         if not self._worker.proposals.has_room:
             try:

@@ -96,7 +96,7 @@ class Proposals:
         self._opening = False
         self._count = 0
         self._bytes = 0
-        self._room = anyio.Event()
+        self._room: anyio.Event | None = None
         self.resend_at = float("inf")
         self._not_before = 0.0
 
@@ -110,6 +110,7 @@ class Proposals:
     async def wait_room(self) -> None:
         """Wait until another call may be added."""
         while not self.has_room:
+            self._room = self._room or anyio.Event()
             await self._room.wait()
 
     def add(self, commands: tuple[bytes, ...]) -> Call:
@@ -136,7 +137,9 @@ class Proposals:
         self._sent.clear()
         self._unsent.clear()
         self._count = self._bytes = 0
-        self._room.set()
+        if self._room is not None:
+            self._room.set()
+            self._room = None
 
     @property
     def pending(self) -> int:
@@ -147,6 +150,11 @@ class Proposals:
     def idle(self) -> bool:
         """Whether every call is settled."""
         return not self._sent and not self._unsent
+
+    @property
+    def unsent(self) -> int:
+        """Calls that no leader has been handed yet."""
+        return len(self._unsent)
 
     # --- the worker
 
@@ -274,9 +282,8 @@ class Proposals:
             call.finish()
 
     def _release(self, call: Call) -> None:
-        was_full = not self.has_room
         self._count -= len(call.commands)
         self._bytes -= call.size
-        if was_full and self.has_room:
+        if self._room is not None and self.has_room:
             self._room.set()
-            self._room = anyio.Event()
+            self._room = None

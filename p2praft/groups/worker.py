@@ -43,6 +43,8 @@ logger = logging.getLogger("p2praft.group")
 
 LOUD = dict.fromkeys(("leader", "voters", "founded", "yielded", "declared lost", "closed"), logging.INFO)
 """Events that are worth a line in the log of a node that runs well; the others show at DEBUG."""
+FULL_ENTRY = 128
+"""Calls that are enough for an entry: it leaves while more callers come, so that followers work beside the leader."""
 MAX_INBOX = 65_536
 """Messages that may wait for the worker, which is long only while a large snapshot is restored; more are dropped."""
 
@@ -436,7 +438,7 @@ class Worker:
         self._check_open()
         alone = self.proposals.idle  # then there is nothing to gain by waiting for others to share an entry with
         call = self.proposals.add(commands)
-        self._turn_soon(now=alone)
+        self._turn_soon(now=alone or self.proposals.unsent >= FULL_ENTRY)
         return call
 
     async def read_index(self, timeout: float) -> bool:
