@@ -133,11 +133,11 @@ class SocketLoop(ABC):
         if not self._reading:
             self._flush_now.set()
 
-    def send_now(self, peer: QuicPeer, now: float | None = None) -> None:
+    def send_now(self, peer: QuicPeer) -> None:
         """Send what the connection has queued, as far as it may."""
         if peer.abandoned:
             return
-        now = anyio.current_time() if now is None else now
+        now = anyio.current_time()
         if peer.wrote:
             # An acknowledgement that would soon be due shares the datagram, instead of following in one of its own.
             now += self.engine.ack_delay
