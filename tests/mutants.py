@@ -49,6 +49,11 @@ class Mutant:
     old: str
     new: str
 
+    @property
+    def path(self) -> Path:
+        """The file's, from the repository's root."""
+        return Path("p2praft", "" if "/" in self.file else "raft", self.file)
+
 
 MUTANTS = (
     Mutant(
@@ -181,8 +186,8 @@ MUTANTS = (
     Mutant(
         name="a voter that is merely away counts as gone",
         file="context.py",
-        old="return member.volatile and self.incarnations.get(member.peer_id, member) != member",
-        new="return member != self.me and member not in self.bonded",
+        old="        return self._gone\n",
+        new="        return frozenset(m for m in members if m != self.me and m not in self.bonded)\n",
     ),
     Mutant(
         name="a member that is behind may become a voter",
@@ -284,23 +289,27 @@ MUTANTS = (
 )
 
 
-@contextmanager
-def mutated(mutant: Mutant) -> Iterator[Path]:
-    """A copy of the sources with the rule weakened.
+def weakened(mutant: Mutant) -> str:
+    """The mutant's file, with the rule weakened.
 
     Raises:
         LookupError: The text to replace does not occur exactly once.
     """
+    source = (ROOT / mutant.path).read_text(encoding="utf-8")
+    if source.count(mutant.old) != 1:
+        raise LookupError(f"{mutant.name}: {mutant.file} holds the text {source.count(mutant.old)} times, not once")
+    return source.replace(mutant.old, mutant.new)
+
+
+@contextmanager
+def mutated(mutant: Mutant) -> Iterator[Path]:
+    """A copy of the sources with the rule weakened."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = Path(folder)
         for name in ("p2praft", "discovery", "transport", "tests"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", copy)
-        path = copy / "p2praft" / ("" if "/" in mutant.file else "raft") / mutant.file
-        source = path.read_text(encoding="utf-8")
-        if source.count(mutant.old) != 1:
-            raise LookupError(f"{mutant.name}: {mutant.file} holds the text {source.count(mutant.old)} times, not once")
-        path.write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
+        (copy / mutant.path).write_text(weakened(mutant), encoding="utf-8")
         yield copy
 
 

@@ -140,7 +140,8 @@ class MemberProcess:
             event.set()
         self._ended.set()
         if not self._killed:
-            raise Broken(f"member {self.number} ended by itself: {self.log_tail()}")
+            status = await process.wait()
+            raise Broken(f"member {self.number} ended by itself, with status {status}: {self.log_tail()}")
 
     def _take(self, message: dict[str, Any]) -> None:
         if message.get("event") == "ready":
