@@ -9,6 +9,7 @@ With the default settings the member fetches a snapshot and what came after it; 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
 
@@ -17,6 +18,8 @@ from p2praft import ConsensusConfig
 
 WIDTH = 16
 """Commands that each of the others has under way."""
+STEP = 5000
+"""Entries after which it says how far it is."""
 SECONDS = 5.0
 """How long the writers' rate is measured before and after."""
 
@@ -49,11 +52,15 @@ def run(entries: int, members: int, snapshot_every: int, *, durable: bool) -> No
         leader.ask(do="sequential", count=100)
         cluster.end(absent, absent.kill)
         before = leader.ask(do="state")["log"]
+        print(f"one of {members} members is away; {entries} commands, each an entry of its own", flush=True)
         begin = time.monotonic()
-        leader.ask(do="entries", count=entries)
+        for part in range(0, entries, STEP):
+            leader.ask(do="entries", count=min(STEP, entries - part))
+            print(f"\r{min(part + STEP, entries)} of {entries}", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
         seconds = time.monotonic() - begin
         log = leader.ask(do="state")["log"]
-        print(f"{entries} commands made {log - before} log entries in {seconds:.1f} s while one member was away")
+        print(f"{entries} commands made {log - before} log entries in {seconds:.1f} s")
 
         without = rate(writers)
         begin_writing(writers)

@@ -78,7 +78,13 @@ class OutcomeUnknown(P2PRaftError):
 
 
 class CommandFailed(P2PRaftError):
-    """The state machine raised while applying the command, or could not decode it; its state is what it left."""
+    """The state machine raised while applying the command, or could not decode it; its state is what it left.
+
+    Attributes:
+        results: Of all commands that shared the call, in order: each one's result, or its own CommandFailed.
+    """
+
+    results: Sequence[Any] = ()
 
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -201,7 +201,7 @@ class Group:
             OutcomeUnknown: It was sent, but not settled in time; ``await error.wait()`` waits on.
             GroupClosed: The group closed first; whether the command was applied is then unknown.
         """
-        return (await self._execute([command], timeout))[0]
+        return (await self._execute((command,), timeout))[0]
 
     async def execute_many(self, commands: Sequence[Any], *, timeout: float = 10) -> list[Any]:
         """As :meth:`execute` for several commands, applied without others in between; all their results.
@@ -225,7 +225,10 @@ class Group:
 
     async def feed_many(self, commands: Sequence[Any], *, timeout: float = 10) -> int:
         """As :meth:`feed` for several commands, applied without others in between; they share one index."""
-        call = await self._submit(commands, timeout)
+        encoded = self._encoded(commands)
+        if not self._worker.proposals.has_room:
+            await self._wait_room(commands, timeout)
+        call = self._worker.submit(encoded)
         await self._wait(call, call.wait_index(), commands, timeout)
         if call.failure:
             raise call.failure
@@ -360,49 +363,52 @@ class Group:
         """Have every ``execute``, ``execute_many`` and ``query`` run within ``span``; None for no more of it."""
         self._span = span
 
-    async def _execute(self, commands: Sequence[Any], timeout: float) -> list[Any]:
-        if self._span is None:
-            return await self._settled(commands, timeout)
-        with self._span("execute", {"commands": len(commands)}):
-            return await self._settled(commands, timeout)
+    def _execute(self, commands: Sequence[Any], timeout: float) -> Awaitable[list[Any]]:
+        return self._executed(commands, timeout) if self._span is None else self._traced(commands, timeout)
 
-    async def _settled(self, commands: Sequence[Any], timeout: float) -> list[Any]:
-        call = await self._submit(commands, timeout)
+    async def _traced(self, commands: Sequence[Any], timeout: float) -> list[Any]:
+        assert self._span is not None
+        with self._span("execute", {"commands": len(commands)}):
+            return await self._executed(commands, timeout)
+
+    async def _executed(self, commands: Sequence[Any], timeout: float) -> list[Any]:
+        encoded = self._encoded(commands)
+        if not self._worker.proposals.has_room:
+            await self._wait_room(commands, timeout)
+        call = self._worker.submit(encoded)
         await self._wait(call, call, commands, timeout)
-        if call.failure:
-            raise call.failure
         return self._results(call)
 
     def _results(self, call: Call) -> list[Any]:
-        for ok, result in call.results:
-            if not ok:
-                raise CommandFailed(result.decode(errors="replace"))
-        return [self._decode(result) for _, result in call.results]
+        if call.failure:
+            raise call.failure
+        results = [
+            self._decode(result) if ok else CommandFailed(result.decode(errors="replace"))
+            for ok, result in call.results
+        ]
+        for result in results:
+            if isinstance(result, CommandFailed):
+                result.results = results
+                raise result
+        return results
 
-    async def _submit(self, commands: Sequence[Any], timeout: float) -> Call:
-        if not commands:
-            raise NoCommands("no commands were given; pass at least one")
+    def _encoded(self, commands: Sequence[Any]) -> tuple[bytes, ...]:
         encoded = tuple(map(self._encode, commands))
-        sizes = list(map(len, encoded))
-        if max(sizes) > MAX_COMMAND:
-            size = max(sizes)
-            raise ConfigError(
-                f"a command of {size} bytes ({type(commands[sizes.index(size)]).__name__}) is too large: "
-                f"at most {MAX_COMMAND}; split it, or replicate a reference to the data instead"
-            )
-        if sum(sizes) > MAX_ENTRY:
-            raise ConfigError(f"commands of together more than {MAX_ENTRY} bytes cannot be applied as one; split them")
-        if not self._worker.proposals.has_room:
-            try:
-                with anyio.fail_after(timeout):
-                    await self._worker.proposals.wait_room()
-            except TimeoutError:
-                raise Offline(self._offline_text(timeout), commands) from None
-        return self._worker.submit(encoded)
+        if sum(map(len, encoded)) > MAX_COMMAND or not encoded:
+            check_size(commands, encoded)
+        return encoded
+
+    async def _wait_room(self, commands: Sequence[Any], timeout: float) -> None:
+        try:
+            with anyio.fail_after(timeout):
+                await self._worker.proposals.wait_room()
+        except TimeoutError:
+            raise Offline(self._offline_text(timeout), commands) from None
 
     async def _wait(self, call: Call, flag: Flag, commands: Sequence[Any], timeout: float) -> None:
         try:
-            done = await self._worker.wait(flag, timeout)
+            self._worker.expect(flag, timeout)
+            done = await flag.wait()
         except BaseException:
             self._worker.proposals.withdraw(call)  # a cancelled call that never left takes no effect
             raise
@@ -420,8 +426,6 @@ class Group:
         async def settle() -> list[Any]:
             while not await call.wait():
                 pass
-            if call.failure:
-                raise call.failure
             return self._results(call)
 
         return settle
@@ -433,3 +437,23 @@ class Group:
         leader = self.leader
         bonds, voters = len(self._worker.bonds), len(self._worker.engine.voters)
         return f"leader: {leader.short if leader else 'none'}, bonded with {bonds}, voters: {voters}"
+
+
+def check_size(commands: Sequence[Any], encoded: Sequence[bytes]) -> None:
+    """Whether commands fit into an entry.
+
+    Raises:
+        NoCommands: There are none.
+        ConfigError: They do not.
+    """
+    if not encoded:
+        raise NoCommands("no commands were given; pass at least one")
+    sizes = list(map(len, encoded))
+    size = max(sizes)
+    if size > MAX_COMMAND:
+        raise ConfigError(
+            f"a command of {size} bytes ({type(commands[sizes.index(size)]).__name__}) is too large: "
+            f"at most {MAX_COMMAND}; split it, or replicate a reference to the data instead"
+        )
+    if sum(sizes) > MAX_ENTRY:
+        raise ConfigError(f"commands of together more than {MAX_ENTRY} bytes cannot be applied as one; split them")

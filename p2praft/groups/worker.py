@@ -17,12 +17,12 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 
 from p2praft.config import ConsensusConfig, LeadershipPreference
-from p2praft.errors import GroupClosed, P2PRaftError, StorageError
+from p2praft.errors import GroupClosed, P2PRaftError
 from p2praft.groups.applier import Applier
 from p2praft.groups.bond import Bond, Departure, Envelope
+from p2praft.groups.disk import DiskWriter, Queued
 from p2praft.groups.events import GroupEvent
 from p2praft.groups.machine import StateMachine
 from p2praft.groups.proposals import RETRY_DELAY, Call, Proposals
@@ -111,8 +111,7 @@ class Worker:
         self._storage = storage
         self._inbox: deque[Callable[[float], None]] = deque()
         self._woken = anyio.Event()
-        self._writes: list[tuple[Write | ChunkWrite, Callable[[], None] | None]] = []
-        self._write_ready = anyio.Event()
+        self._disk = DiskWriter(storage, written=self._on_written, failed=self._fail)
         self._changed: anyio.Event | None = None
         self._closing = False
         self._turning = False
@@ -130,8 +129,11 @@ class Worker:
                 await self._restore()
                 tasks.start_soon(self.snapshots.run)
                 if self._storage.blocking:
-                    tasks.start_soon(self._write_to_disk)
-                await self._turns()
+                    tasks.start_soon(self._disk.run)
+                try:
+                    await self._turns()
+                finally:
+                    self._disk.stop()
                 tasks.cancel_scope.cancel()
         finally:
             self._end()
@@ -228,10 +230,14 @@ class Worker:
         """Have a turn in this very step of the caller's task, if ``now``; else with whatever else comes meanwhile."""
         if now and not self._inbox:
             self._turn_at_once()
-            for bond in self.bonds.values():
-                bond.link.flush()
+            self._flush()
         else:
             self.wake()
+
+    def _flush(self) -> None:
+        """What the turn sent leaves now, not at the end of the loop's round."""
+        for bond in self.bonds.values():
+            bond.link.flush()
 
     def _tick(self, now: float) -> None:
         """Behind what was applied in this turn: it may have changed what is due."""
@@ -262,7 +268,7 @@ class Worker:
                     bond.send(outgoing)
             self._deliver(effects, now)
             if effects.write is not None and self._storage.blocking:
-                self._queue_write(effects.write, None)
+                self._disk.put(effects.write, None)
             # Behind the write: it may name the snapshot whose place the next chunks take.
             self._perform_chunks(effects, now)
             if self.engine.settled:
@@ -295,28 +301,15 @@ class Worker:
         if effects.committed or effects.events or effects.answers or effects.write or effects.reset:
             self._notify()
 
-    async def _write_to_disk(self) -> None:
-        """Make writes durable on a thread, all that have queued up as one transaction (group commit)."""
-        while True:
-            await self._write_ready.wait()
-            self._write_ready = anyio.Event()
-            batch, self._writes = self._writes, []
-            began = anyio.current_time()
-            try:
-                await anyio.to_thread.run_sync(self._storage.write, [write for write, _ in batch])
-            except StorageError as error:
-                self._fail(error)
-                return
-            self.stats.writes.observe(anyio.current_time() - began)
-            serial = max((write.serial for write, _ in batch if isinstance(write, Write)), default=0)
-            self._post(lambda now, serial=serial: self.engine.persisted(serial, now))  # type: ignore[misc]
-            for _, done in batch:
-                if done is not None:
-                    done()
-
-    def _queue_write(self, write: Write | ChunkWrite, done: Callable[[], None] | None) -> None:
-        self._writes.append((write, done))
-        self._write_ready.set()
+    def _on_written(self, batch: Sequence[Queued], seconds: float) -> None:
+        self.stats.writes.observe(seconds)
+        serial = max((write.serial for write, _ in batch if isinstance(write, Write)), default=0)
+        self._inbox.append(lambda now: self.engine.persisted(serial, now))
+        for _, done in batch:
+            if done is not None:
+                done()
+        self._turn_at_once()
+        self._flush()
 
     # --- snapshots
 
@@ -335,7 +328,7 @@ class Worker:
 
     def _store(self, write: ChunkWrite, done: Callable[[], None]) -> None:
         if self._storage.blocking:
-            self._queue_write(write, done)
+            self._disk.put(write, done)
         else:
             self._storage.write((write,))
             done()
@@ -448,7 +441,8 @@ class Worker:
         read = self.queries.add()
         self._turn_soon(now=alone)
         try:
-            done = await self.wait(read.ready, timeout)
+            self.expect(read.ready, timeout)
+            done = await read.ready.wait()
         finally:
             if not read.ready.is_set():
                 self.queries.withdraw(read)
@@ -456,11 +450,10 @@ class Worker:
             raise read.failure
         return done
 
-    async def wait(self, flag: Flag, timeout: float) -> bool:
-        """Wait for a flag; False if it took too long."""
+    def expect(self, flag: Flag, timeout: float) -> None:
+        """Wake who is going to wait for a flag after ``timeout`` seconds at the latest."""
         if not flag.is_set():
             self.deadlines.add(anyio.current_time() + timeout, flag)
-        return await flag.wait()
 
     def transfer(self, to: Member | None) -> None:
         """Ask the engine to hand over."""

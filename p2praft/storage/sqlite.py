@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgpack
 
@@ -81,6 +81,8 @@ class SqliteStorage(Storage):
             raise self._error("open", error) from None
         self._reading = threading.Lock()
         self._kept: _Kept | None = None
+        self._end = 0
+        """Index of the last entry in the file, or of one that was there."""
         try:
             self._open()
         except sqlite3.Error as error:
@@ -111,8 +113,11 @@ class SqliteStorage(Storage):
         return restored
 
     def write(self, writes: Sequence[Write | ChunkWrite]) -> None:
-        kept = self._kept
+        kept, end = self._kept, self._end
         try:
+            if len(writes) == 1 and self._appends_one(writes[0]):  # a statement is a transaction: two calls less
+                self._write_one(writes[0])
+                return
             self._db.execute("BEGIN IMMEDIATE")
             for write in writes:
                 if isinstance(write, ChunkWrite):
@@ -124,7 +129,7 @@ class SqliteStorage(Storage):
                     self._write_one(write)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            self._kept = kept
+            self._kept, self._end = kept, end
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise self._error("write", error) from None
@@ -177,12 +182,24 @@ class SqliteStorage(Storage):
         if incarnation is None or len(incarnation) != 8:
             raise self._corrupt("it has no incarnation")
         self.incarnation = incarnation
+        self._end = db.execute("SELECT coalesce(max(idx), 0) FROM entries").fetchone()[0]
         kept = self._meta("snapshot")
         self._kept = self._unseal(_KEPT, kept, "the snapshot's description") if kept else None
 
     @property
     def _free_slot(self) -> int:
         return 1 - self._kept.slot if self._kept else 0
+
+    def _appends_one(self, write: Write | ChunkWrite) -> TypeGuard[Write]:
+        return (
+            isinstance(write, Write)
+            and len(write.entries) == 1
+            and write.replace_from == self._end + 1
+            and write.state is None
+            and write.snapshot is None
+            and write.base is None
+            and not write.clear
+        )
 
     def _write_one(self, write: Write) -> None:
         db = self._db
@@ -191,7 +208,7 @@ class SqliteStorage(Storage):
                 self._archive()
             db.execute("DELETE FROM entries")
             db.execute("DELETE FROM meta WHERE name IN ('base', 'snapshot')")
-            self._kept = None
+            self._kept, self._end = None, 0
         if write.state is not None:
             self._put_meta("state", _seal(_STATE, write.state))
         if write.snapshot is not None:
@@ -204,10 +221,12 @@ class SqliteStorage(Storage):
             self._put_meta("base", _seal(_BASE, write.base))
             db.execute("DELETE FROM entries WHERE idx <= ?", (write.base.last.index,))
         if write.replace_from is not None:
-            db.execute("DELETE FROM entries WHERE idx >= ?", (write.replace_from,))
+            if write.replace_from <= self._end:
+                db.execute("DELETE FROM entries WHERE idx >= ?", (write.replace_from,))
             db.executemany(
                 "INSERT INTO entries VALUES (?, ?)", [(entry.index, _seal(_ENTRY, entry)) for entry in write.entries]
             )
+            self._end = write.replace_from + len(write.entries) - 1
 
     def _archive(self) -> None:
         """Keep the history aside: its entries, and as number 0 the snapshot's description; its chunks get a slot."""
