@@ -16,6 +16,8 @@ Users import from here alone.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 
 def _check_neighbours() -> None:
     """Two of our packages have common names: say clearly if an application's module stands in their place."""
@@ -35,71 +37,68 @@ def _check_neighbours() -> None:
 
 _check_neighbours()
 
-from discovery import DiscoveryConfig, NetworkId, PeerEvent, PeerInfo, Peers  # noqa: E402
-from p2praft.config import ConsensusConfig, LeadershipPreference, NetworkConfig  # noqa: E402
-from p2praft.errors import (  # noqa: E402
-    AddressError,
-    BindError,
-    CommandFailed,
-    ConfigError,
-    GroupClosed,
-    KeyFileError,
-    NoCommands,
-    NotAuthorized,
-    Offline,
-    OutcomeUnknown,
-    P2PRaftError,
-    StorageError,
-)
-from p2praft.groups.binder import Validator  # noqa: E402
-from p2praft.groups.events import GroupEvent  # noqa: E402
-from p2praft.groups.group import BondInfo, Consistency, Group, QueryResult  # noqa: E402
-from p2praft.groups.key import GroupId, GroupKey  # noqa: E402
-from p2praft.groups.machine import ApplyContext, StateMachine  # noqa: E402
-from p2praft.network import Network  # noqa: E402
-from p2praft.raft.messages import Cursor, Vote  # noqa: E402
-from p2praft.raft.role import Role  # noqa: E402
-from p2praft.version import __version__ as __version__  # noqa: E402
-from transport import HostPort, PeerAddr, PeerId, QuicConfig, SecretKey  # noqa: E402
+from p2praft.version import __version__ as __version__  # noqa: E402 -- behind the check
+from transport.lazy import lazily  # noqa: E402
 
-__all__ = [
-    "AddressError",
-    "ApplyContext",
-    "BindError",
-    "BondInfo",
-    "CommandFailed",
-    "ConfigError",
-    "ConsensusConfig",
-    "Consistency",
-    "Cursor",
-    "DiscoveryConfig",
-    "Group",
-    "GroupClosed",
-    "GroupEvent",
-    "GroupId",
-    "GroupKey",
-    "HostPort",
-    "KeyFileError",
-    "LeadershipPreference",
-    "Network",
-    "NetworkConfig",
-    "NetworkId",
-    "NoCommands",
-    "NotAuthorized",
-    "Offline",
-    "OutcomeUnknown",
-    "P2PRaftError",
-    "PeerAddr",
-    "PeerEvent",
-    "PeerId",
-    "PeerInfo",
-    "Peers",
-    "QueryResult",
-    "QuicConfig",
-    "Role",
-    "SecretKey",
-    "StateMachine",
-    "StorageError",
-    "Validator",
-    "Vote",
-]
+if TYPE_CHECKING:
+    from discovery.config import DiscoveryConfig as DiscoveryConfig
+    from discovery.entry import NetworkId as NetworkId
+    from discovery.peers import PeerEvent as PeerEvent, PeerInfo as PeerInfo, Peers as Peers
+    from p2praft.config import (
+        ConsensusConfig as ConsensusConfig,
+        LeadershipPreference as LeadershipPreference,
+        NetworkConfig as NetworkConfig,
+    )
+    from p2praft.errors import (
+        AddressError as AddressError,
+        BindError as BindError,
+        CommandFailed as CommandFailed,
+        ConfigError as ConfigError,
+        GroupClosed as GroupClosed,
+        KeyFileError as KeyFileError,
+        NoCommands as NoCommands,
+        NotAuthorized as NotAuthorized,
+        Offline as Offline,
+        OutcomeUnknown as OutcomeUnknown,
+        P2PRaftError as P2PRaftError,
+        StorageError as StorageError,
+    )
+    from p2praft.groups.binder import Validator as Validator
+    from p2praft.groups.events import GroupEvent as GroupEvent
+    from p2praft.groups.group import (
+        BondInfo as BondInfo,
+        Consistency as Consistency,
+        Group as Group,
+        QueryResult as QueryResult,
+    )
+    from p2praft.groups.key import GroupId as GroupId, GroupKey as GroupKey
+    from p2praft.groups.machine import ApplyContext as ApplyContext, StateMachine as StateMachine
+    from p2praft.network import Network as Network
+    from p2praft.raft.messages import Cursor as Cursor, Vote as Vote
+    from p2praft.raft.role import Role as Role
+    from transport.address import HostPort as HostPort, PeerAddr as PeerAddr
+    from transport.config import QuicConfig as QuicConfig
+    from transport.identity import PeerId as PeerId, SecretKey as SecretKey
+
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "discovery.config": "DiscoveryConfig",
+        "discovery.entry": "NetworkId",
+        "discovery.peers": "PeerEvent PeerInfo Peers",
+        "p2praft.config": "ConsensusConfig LeadershipPreference NetworkConfig",
+        "p2praft.errors": "AddressError BindError CommandFailed ConfigError GroupClosed KeyFileError "
+        "NoCommands NotAuthorized Offline OutcomeUnknown P2PRaftError StorageError",
+        "p2praft.groups.binder": "Validator",
+        "p2praft.groups.events": "GroupEvent",
+        "p2praft.groups.group": "BondInfo Consistency Group QueryResult",
+        "p2praft.groups.key": "GroupId GroupKey",
+        "p2praft.groups.machine": "ApplyContext StateMachine",
+        "p2praft.network": "Network",
+        "p2praft.raft.messages": "Cursor Vote",
+        "p2praft.raft.role": "Role",
+        "transport.address": "HostPort PeerAddr",
+        "transport.config": "QuicConfig",
+        "transport.identity": "PeerId SecretKey",
+    },
+)

@@ -4,6 +4,7 @@ Both have the same sans-I/O interface; qh3's core is written in Rust and takes a
 an experiment: from one engine to the other, connections that end with data queued have been seen to fail in qh3 2.1
 (they are dialled again), so choose one for a whole network. In qh3 2.1 a peer whose NAT rebinds loses its connection and
 dials again, where aioquic migrates it. Everything that differs between them is in this file.
+Neither is imported before a configuration is made: most commands never open a link.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.congestion.base import K_GRANULARITY
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -67,13 +66,13 @@ def quic_engine(name: EngineName) -> QuicEngine:
         events=importlib.import_module(f"{chosen}.quic.events"),
         connection=importlib.import_module(f"{chosen}.quic.connection").QuicConnection,
         configure=_configure_qh3 if chosen == "qh3" else _configure_aioquic,
-        ack_delay=0.0 if chosen == "qh3" else K_GRANULARITY,
+        ack_delay=0.0 if chosen == "qh3" else importlib.import_module("aioquic.quic.congestion.base").K_GRANULARITY,
         pads=chosen == "aioquic",
     )
 
 
 def _configure_aioquic(certificate: x509.Certificate | None, private_key: Any, **settings: Any) -> Any:
-    configuration = QuicConfiguration(**settings)
+    configuration = importlib.import_module("aioquic.quic.configuration").QuicConfiguration(**settings)
     if certificate is None:
         configuration.verify_mode = 0
     else:

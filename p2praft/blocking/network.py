@@ -9,19 +9,16 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from discovery import NetworkId, PeerEvent, PeerInfo
-from discovery import Peers as AsyncPeers
+from discovery import NetworkId, PeerEvent, PeerInfo, Peers as AsyncPeers
 from p2praft.blocking.loop import Events, Loop, Seen, When, within
 from p2praft.config import ConsensusConfig, LeadershipPreference, NetworkConfig
 from p2praft.errors import GroupClosed, OutcomeUnknown, P2PRaftError
 from p2praft.groups.binder import Validator
 from p2praft.groups.events import GroupEvent
-from p2praft.groups.group import BondInfo, Consistency, QueryResult
-from p2praft.groups.group import Group as AsyncGroup
+from p2praft.groups.group import BondInfo, Consistency, Group as AsyncGroup, QueryResult
 from p2praft.groups.key import GroupId, GroupKey
 from p2praft.groups.machine import StateMachine
-from p2praft.network import GroupHandle as AsyncGroupHandle
-from p2praft.network import Network as AsyncNetwork
+from p2praft.network import GroupHandle as AsyncGroupHandle, Network as AsyncNetwork
 from p2praft.raft.messages import Cursor
 from transport import PeerAddr, PeerId, SecretKey, Transport
 

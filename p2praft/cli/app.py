@@ -1,40 +1,16 @@
-"""The command's words and options; what they do stands in the modules beside."""
+"""The command: what stands in front of every word of it."""
 
 from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from p2praft import __version__
 from p2praft.cli import logs
-from p2praft.cli.bench import bench_command
-from p2praft.cli.completion_command import completion_command
-from p2praft.cli.config_file import Configurable, config_option
-from p2praft.cli.doctor.command import doctor_command
-from p2praft.cli.identity_commands import identity_group
-from p2praft.cli.map_commands import map_group
-from p2praft.cli.node_commands import (
-    groups_command,
-    leave_command,
-    peers_command,
-    recover_command,
-    status_command,
-    transfer_command,
-)
-from p2praft.cli.options import checked, json_option
-from p2praft.cli.output import emit, execute, fail
-from p2praft.cli.secret import read_secret
-from p2praft.cli.snapshot.commands import snapshot_group
-from p2praft.cli.top import top_command
-from p2praft.cli.up import UpOptions, up
+from p2praft.cli.output import emit
 from p2praft.cli.words import ELSEWHERE, Words
-from p2praft.config import ConsensusConfig, LeadershipPreference
-from p2praft.errors import P2PRaftError
-from transport import HostPort, PeerAddr, TransportError
 
 
 def run() -> None:
@@ -79,12 +55,31 @@ SECTIONS = {
     "Use": ("map",),
     "Operate": ("transfer", "leave", "recover", "snapshot", "bench"),
 }
+HOMES = {
+    "bench": "p2praft.cli.bench:bench_command",
+    "completion": "p2praft.cli.completion_command:completion_command",
+    "demo": "p2praft.cli.demo:demo_command",
+    "doctor": "p2praft.cli.doctor.command:doctor_command",
+    "groups": "p2praft.cli.node_commands:groups_command",
+    "id": "p2praft.cli.identity_commands:identity_group",
+    "leave": "p2praft.cli.node_commands:leave_command",
+    "map": "p2praft.cli.map_commands:map_group",
+    "peers": "p2praft.cli.node_commands:peers_command",
+    "recover": "p2praft.cli.node_commands:recover_command",
+    "snapshot": "p2praft.cli.snapshot.commands:snapshot_group",
+    "status": "p2praft.cli.node_commands:status_command",
+    "top": "p2praft.cli.top:top_command",
+    "transfer": "p2praft.cli.node_commands:transfer_command",
+    "up": "p2praft.cli.up_command:up_command",
+}
+"""Where each command stands. It is imported when it is called: a question to a running node needs no QUIC."""
 
 
 @click.group(
     cls=Words,
     elsewhere=ELSEWHERE,
     sections=SECTIONS,
+    homes=HOMES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="p2praft")
@@ -95,196 +90,3 @@ def command(log_level: str | None, log_json: bool) -> None:
     Try `p2praft demo` first.
     """
     logs.configure(log_level, as_json=log_json)
-
-
-@command.command("up", cls=Configurable)
-@config_option
-@click.option("--network", metavar="NAME", help="The network to join. Required.")
-@click.option(
-    "--identity",
-    type=click.Path(),
-    metavar="FILE",
-    help="Key file; made on first use. Default: in --data-dir, else a fresh key.",
-)
-@click.option(
-    "--listen",
-    default="0.0.0.0:0",
-    show_default=True,
-    metavar="HOST:PORT",
-    callback=checked(HostPort.parse),
-    help="UDP.",
-)
-@click.option(
-    "--advertise",
-    multiple=True,
-    metavar="HOST:PORT",
-    callback=checked(HostPort.parse),
-    help="Where others reach this node.",
-)
-@click.option(
-    "--seed",
-    "seeds",
-    multiple=True,
-    metavar="ADDR",
-    callback=checked(PeerAddr.parse),
-    help="Any member's address; repeatable.",
-)
-@click.option("--lan", is_flag=True, help="Find nodes of the local network by mDNS, and be found (extra: lan).")
-@click.option("--group", metavar="NAME", help="Join a group and serve its replicated map.")
-@click.option(
-    "--secret-file",
-    type=click.Path(),
-    metavar="FILE",
-    help="The group's secret. P2PRAFT_SECRET in the environment does as well.",
-)
-@click.option("--observer", is_flag=True, help="Follow, but never vote or lead.")
-@click.option("--reluctant", is_flag=True, help="Lead only if no other can.")
-@click.option(
-    "--expect",
-    type=int,
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Found the group only once N members that may vote are there; all members need the same N.",
-)
-@click.option("--tag", "tags", multiple=True, metavar="T", help="A word that others see; repeatable.")
-@click.option(
-    "--data-dir", type=click.Path(), metavar="DIR", help="Keep identity and logs there; without it all lives in memory."
-)
-@click.option(
-    "--qlog",
-    type=click.Path(),
-    metavar="DIR",
-    help="Write what each QUIC connection does into DIR, a .qlog file each (for qvis).",
-)
-@logs.log_options
-@click.option(
-    "--api",
-    metavar="HOST:PORT",
-    callback=checked(HostPort.parse),
-    help="Serve the HTTP API and the dashboard there, such as 127.0.0.1:8600.",
-)
-@click.option(
-    "--api-token-file", metavar="FILE", help="What callers of the API must know; needed anywhere but on loopback."
-)
-@click.option("--exit-with-parent", is_flag=True, hidden=True)
-@json_option
-@click.pass_context
-def up_command(
-    context: click.Context,
-    network: str | None,
-    identity: str | None,
-    listen: str,
-    advertise: tuple[str, ...],
-    seeds: tuple[str, ...],
-    lan: bool,
-    group: str | None,
-    secret_file: str | None,
-    observer: bool,
-    reluctant: bool,
-    expect: int,
-    tags: tuple[str, ...],
-    data_dir: str | None,
-    qlog: str | None,
-    log_level: str | None,
-    log_json: bool,
-    api: str | None,
-    api_token_file: str | None,
-    exit_with_parent: bool,
-    as_json: bool,
-) -> None:
-    """Run a node. Prints its address first; Ctrl-C stops it.
-
-    Each option can also stand in the environment, as P2PRAFT_<OPTION>, or in a --config file. The command line wins
-    over the environment, and that over the file.
-    """
-    logs.configure_behind(context)
-    if not network:
-        raise click.UsageError(
-            "which network? Give --network NAME, the same on all nodes (or P2PRAFT_NETWORK, or network = in --config)"
-        )
-    if observer and reluctant:
-        raise click.UsageError("--observer and --reluctant exclude each other")
-    secret: str | None = None
-    if api_token_file is not None and api is None:
-        # In the environment it may be meant for the commands that ask.
-        if context.get_parameter_source("api_token_file") is ParameterSource.COMMANDLINE:
-            raise click.UsageError("--api-token-file goes with --api")
-        api_token_file = None
-    if group is not None:
-        try:
-            secret = read_secret(secret_file) if secret_file else os.environ.get("P2PRAFT_SECRET")
-        except TransportError as error:
-            fail(type(error).__name__, str(error), as_json=as_json)
-        if not secret:
-            raise click.UsageError("--group needs its secret: give --secret-file FILE, or set P2PRAFT_SECRET")
-    elif secret_file is not None or observer or reluctant:
-        raise click.UsageError("--secret-file, --observer and --reluctant go with --group")
-    try:
-        ConsensusConfig(expect=expect)
-    except P2PRaftError as error:
-        raise click.UsageError(str(error)) from None
-    preference = LeadershipPreference.NORMAL
-    if observer:
-        preference = LeadershipPreference.OBSERVER
-    elif reluctant:
-        preference = LeadershipPreference.reluctant()
-    options = UpOptions(
-        network=network,
-        identity=identity,
-        listen=listen,
-        advertise=advertise,
-        seeds=seeds,
-        lan=lan,
-        group=group,
-        secret=secret,
-        secret_file=secret_file,
-        preference=preference,
-        expect=expect,
-        tags=tags,
-        data_dir=data_dir,
-        qlog=qlog,
-        api=api,
-        api_token_file=api_token_file,
-        exit_with_parent=exit_with_parent,
-        as_json=as_json,
-    )
-    execute(up, options, as_json=as_json)
-
-
-@command.command("demo", short_help="Real processes elect, replicate, lose their leader: see it.")
-@click.option(
-    "--nodes", default=5, show_default=True, type=click.IntRange(4, 15), help="Processes, observers included."
-)
-@click.option("--observers", default=1, show_default=True, type=click.IntRange(0, 5), help="How many only observe.")
-@click.option("--data-dir", metavar="DIR", help="Keep the nodes' logs there, durably.")
-@click.option("--watch", is_flag=True, help="Stay live at the end, until Ctrl-C.")
-@json_option
-def demo_command(nodes: int, observers: int, data_dir: str | None, watch: bool, as_json: bool) -> None:
-    """Watch real processes find each other, elect, replicate, lose their leader, and lose nothing."""
-    from p2praft.cli.demo import Demo
-
-    if nodes - observers < 3:
-        raise click.UsageError("at least three nodes must be able to vote, so that one can be lost: raise --nodes")
-    demo = Demo(
-        nodes=nodes, observers=observers, data_dir=Path(data_dir) if data_dir else None, watch=watch, as_json=as_json
-    )
-    execute(demo.run, as_json=as_json)
-
-
-for _subcommand in (
-    identity_group,
-    completion_command,
-    doctor_command,
-    top_command,
-    snapshot_group,
-    bench_command,
-    status_command,
-    peers_command,
-    groups_command,
-    transfer_command,
-    leave_command,
-    recover_command,
-    map_group,
-):
-    command.add_command(_subcommand)

@@ -1,29 +1,21 @@
-"""How a command speaks to a running node, over a Unix socket: a connection carries one JSON request, a line, and its reply.
-
-A reply is a line ``{"result": …}`` or ``{"error": KIND, "message": …}``. To a request for a stream it is any number of lines
-``{"item": …}``, and at last ``{"end": true}`` or an error; the client ends it sooner by closing the connection.
-"""
+"""The node's end of what a command asks: see :mod:`p2praft.cli.client`."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import anyio
-from anyio.abc import ByteReceiveStream, SocketStream, TaskStatus
-from anyio.streams.buffered import BufferedByteReceiveStream
+from anyio.abc import SocketStream, TaskStatus
 
-from p2praft.cli.api_client import ask_api, is_api
+from p2praft.cli.client import MAX_LINE, Request, line, read_line
 from p2praft.cli.doctor.node import examine_node
 from p2praft.cli.doctor.peer import peer_or_place
 from p2praft.cli.measure import measure
 from p2praft.cli.output import CommandError
-from p2praft.cli.runtime import find_node
 from p2praft.cli.snapshot import operations as backups
 from p2praft.collections import Map, MapReader
 from p2praft.errors import P2PRaftError
@@ -35,18 +27,12 @@ from transport import PeerId, TransportError
 
 logger = logging.getLogger("p2praft.control")
 
-MAX_LINE = 4 * 1024 * 1024
-"""Bytes of one request or reply."""
 IDLE = 10.0
 """Seconds that a client has to send its request, and to take its reply."""
-PATIENCE = 30.0
-"""Seconds that a client waits for a reply, beyond the timeout that its request names."""
 CLIENTS = 64
 """Requests that are served at once; more wait."""
 STREAMS = 256
 """Streams that are served at once; more are refused."""
-
-Request = dict[str, Any]
 
 
 class ControlServer:
@@ -100,12 +86,12 @@ class ControlServer:
             try:
                 async with self._room:
                     with anyio.fail_after(IDLE):
-                        request = await _read_line(stream)
+                        request = await read_line(stream)
                     if not isinstance(request, dict) or request.get("op") not in self._streams:
-                        reply = _line(await self._answer(request))
+                        reply = line(await self._answer(request))
                         if len(reply) > MAX_LINE:
                             text = f"the answer is larger than {MAX_LINE} bytes; ask for less, such as a longer prefix"
-                            reply = _line({"error": "TooLarge", "message": text})
+                            reply = line({"error": "TooLarge", "message": text})
                         with anyio.fail_after(IDLE):
                             await stream.send(reply)
                         return
@@ -116,14 +102,14 @@ class ControlServer:
     async def _stream(self, stream: SocketStream, request: Request) -> None:
         """Serve a stream until it ends or the client closes; a client that takes nothing only holds up itself."""
         if self.streaming >= STREAMS:
-            await stream.send(_line({"error": "TooMany", "message": f"the node serves {STREAMS} streams already"}))
+            await stream.send(line({"error": "TooMany", "message": f"the node serves {STREAMS} streams already"}))
             return
         self.streaming += 1
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_until_closed, stream, tasks.cancel_scope)
                 last = await self._answer_from(self._send_items, stream, request)
-                await stream.send(_line(last if "error" in last else {"end": True}))
+                await stream.send(line(last if "error" in last else {"end": True}))
                 tasks.cancel_scope.cancel()
         finally:
             self.streaming -= 1
@@ -131,7 +117,7 @@ class ControlServer:
     async def _send_items(self, stream: SocketStream, request: Request) -> None:
         async with aclosing(self._streams[request["op"]](request)) as items:
             async for item in items:
-                await stream.send(_line({"item": item}))
+                await stream.send(line({"item": item}))
 
     async def _answer(self, request: Any) -> Any:
         async def operate() -> Any:
@@ -249,57 +235,6 @@ class ControlServer:
         raise CommandError("NoGroup", f"this node serves no group {name!r}; it serves: {served}")
 
 
-async def ask(node: str | None, request: Request) -> Any:
-    """Ask a running node.
-
-    Raises:
-        CommandError: There is none, or it refused.
-    """
-    node = node or os.environ.get("P2PRAFT_NODE")
-    if is_api(node):
-        return await ask_api(node, request)
-    return await ask_at(find_node(node), request)
-
-
-async def ask_at(path: Path, request: Request) -> Any:
-    """Ask the node at a control socket.
-
-    Raises:
-        CommandError: It does not answer, or it refused.
-    """
-    patience = PATIENCE + float(request.get("timeout") or 0)
-    try:
-        with anyio.fail_after(patience):
-            async with await anyio.connect_unix(path) as stream:
-                await stream.send(_line(request))
-                reply = await _read_line(stream)
-    except TimeoutError:
-        raise CommandError("NoAnswer", f"the node did not answer within {patience:g} s") from None
-    except (OSError, anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
-        raise CommandError("NoNode", "the node stopped before it answered") from None
-    if "error" in reply:
-        raise CommandError(reply["error"], reply["message"])
-    return reply["result"]
-
-
-async def ask_stream(path: Path, request: Request) -> AsyncGenerator[Any, None]:
-    """Ask the node at a control socket for a stream; close the iterator (``aclosing``) to end it.
-
-    Raises:
-        CommandError: It refused, or stopped before the stream's end.
-    """
-    try:
-        async with await anyio.connect_unix(path) as stream:
-            await stream.send(_line(request))
-            lines = BufferedByteReceiveStream(stream)
-            while "end" not in (reply := json.loads(await lines.receive_until(b"\n", MAX_LINE))):
-                if "error" in reply:
-                    raise CommandError(reply["error"], reply["message"])
-                yield reply["item"]
-    except (OSError, anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
-        raise CommandError("NoNode", "the node stopped") from None
-
-
 async def _until_closed(stream: SocketStream, scope: anyio.CancelScope) -> None:
     """End a stream when its client has closed; whatever else the client says is ignored."""
     try:
@@ -307,14 +242,3 @@ async def _until_closed(stream: SocketStream, scope: anyio.CancelScope) -> None:
             await stream.receive()
     except (anyio.EndOfStream, anyio.BrokenResourceError):
         scope.cancel()
-
-
-async def _read_line(stream: ByteReceiveStream) -> Any:
-    try:
-        return json.loads(await BufferedByteReceiveStream(stream).receive_until(b"\n", MAX_LINE))
-    except anyio.DelimiterNotFound:
-        raise ValueError(f"a line of more than {MAX_LINE} bytes") from None
-
-
-def _line(value: Any) -> bytes:
-    return json.dumps(value, default=str).encode() + b"\n"

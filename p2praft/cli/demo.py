@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import click
 
 from p2praft.cli.fleet import Fleet, Interrupted, Node, Within, fleet
-from p2praft.cli.output import CommandError, console, emit
+from p2praft.cli.options import json_option
+from p2praft.cli.output import CommandError, console, emit, execute
 from p2praft.cli.progress import progress
 
 NAME = "demo"
@@ -236,3 +238,21 @@ async def entries(node: Node, *, weak: bool) -> dict[str, Any]:
     """All keys and values, as this node gives them."""
     found = await node.ask(op="map", action="list", group=NAME, weak=weak)
     return {entry["key"]: entry["value"] for entry in found}
+
+
+@click.command("demo", short_help="Real processes elect, replicate, lose their leader: see it.")
+@click.option(
+    "--nodes", default=5, show_default=True, type=click.IntRange(4, 15), help="Processes, observers included."
+)
+@click.option("--observers", default=1, show_default=True, type=click.IntRange(0, 5), help="How many only observe.")
+@click.option("--data-dir", metavar="DIR", help="Keep the nodes' logs there, durably.")
+@click.option("--watch", is_flag=True, help="Stay live at the end, until Ctrl-C.")
+@json_option
+def demo_command(nodes: int, observers: int, data_dir: str | None, watch: bool, as_json: bool) -> None:
+    """Watch real processes find each other, elect, replicate, lose their leader, and lose nothing."""
+    if nodes - observers < 3:
+        raise click.UsageError("at least three nodes must be able to vote, so that one can be lost: raise --nodes")
+    demo = Demo(
+        nodes=nodes, observers=observers, data_dir=Path(data_dir) if data_dir else None, watch=watch, as_json=as_json
+    )
+    execute(demo.run, as_json=as_json)

@@ -19,8 +19,8 @@ import anyio
 from anyio.abc import Process, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from p2praft.cli.client import ask_at
 from p2praft.cli.config_file import plain_environment
-from p2praft.cli.control import ask_at
 from p2praft.cli.output import CommandError
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import anyio
 import click
 
-from p2praft.cli.control import ask, ask_stream
+from p2praft.cli.client import ask, ask_stream
 from p2praft.cli.options import json_option, node_option, timeout_option, weak_option
 from p2praft.cli.output import CommandError, emit, execute, print_table
 from p2praft.cli.runtime import find_node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from p2praft.cli.control import ask
+from p2praft.cli.client import ask
 from p2praft.cli.options import checked, group_argument, json_option, node_option
 from p2praft.cli.output import emit, execute, print_table
 from transport import PeerId

@@ -7,17 +7,17 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from p2praft.cli import logs
 from p2praft.errors import P2PRaftError
 from transport import TransportError
+
+if TYPE_CHECKING:  # a question with --json, or a refusal, is answered without
+    from rich.console import Console
 
 
 class CommandError(Exception):
@@ -39,11 +39,16 @@ def emit(value: dict[str, Any]) -> None:
 
 def console() -> Console:
     """Standard output for people: colour on a terminal, plain text elsewhere. What it prints is markup: escape names."""
+    from rich.console import Console
+
     return Console(highlight=False, soft_wrap=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table on standard output."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(title=title or None, box=None, header_style="bold", title_justify="left", pad_edge=False)
     for column in columns:
         table.add_column(column, no_wrap=True)

@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from p2praft.cli.control import ask_at
+from p2praft.cli.client import ask_at
 from p2praft.cli.options import json_option, node_option
 from p2praft.cli.output import CommandError, console, emit, execute
 from p2praft.cli.runtime import find_node

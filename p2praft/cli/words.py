@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import click
@@ -31,18 +32,37 @@ IN_A_GROUP = {"put": "set", "del": "delete", "rm": "delete", "remove": "delete",
 
 
 class Words(click.Group):
-    """A group of commands; an unknown one is refused with a suggestion."""
+    """A group of commands; an unknown one is refused with a suggestion.
+
+    Args:
+        elsewhere: What others call its commands.
+        sections: Its commands by what people want to do, for the list of them.
+        homes: Where commands stand that are imported when they are called, as ``module:name``.
+    """
 
     def __init__(
         self,
         *args: Any,
         elsewhere: Mapping[str, str] = IN_A_GROUP,
         sections: Mapping[str, Sequence[str]] | None = None,
+        homes: Mapping[str, str] | None = None,
         **attrs: Any,
     ) -> None:
         super().__init__(*args, **attrs)
         self._elsewhere = elsewhere
         self._sections = sections or {}
+        self._homes = homes or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, in order."""
+        return sorted({*super().list_commands(ctx), *self._homes})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name."""
+        if cmd_name in self._homes and cmd_name not in self.commands:
+            module, _, name = self._homes[cmd_name].partition(":")
+            self.add_command(getattr(import_module(module), name))
+        return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by what people want to do."""

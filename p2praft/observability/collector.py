@@ -11,8 +11,6 @@ from prometheus_client.core import (
     GaugeMetricFamily,
     HistogramMetricFamily,
     InfoMetricFamily,
-)
-from prometheus_client.core import (
     Metric as Family,
 )
 from prometheus_client.registry import Collector

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +25,31 @@ def test_importing_loads_no_extra_and_no_event_loop_of_ours(tmp_path: Path) -> N
     )
     result = python(program, tmp_path)
     assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
+def test_a_question_to_a_running_node_loads_neither_quic_nor_what_prints_tables(tmp_path: Path) -> None:
+    program = (
+        "import sys, p2praft.cli.app, p2praft.cli.node_commands, p2praft.cli.map_commands\n"
+        "print([m for m in ('aioquic', 'rich', 'p2praft.network', 'p2praft.raft.engine') if m in sys.modules])"
+    )
+    result = python(program, tmp_path)
+    assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("package", ["p2praft", "discovery", "transport"])
+def test_what_a_type_checker_sees_of_a_package_is_what_it_offers(package: str) -> None:
+    tree = ast.parse((ROOT / package / "__init__.py").read_text())
+    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        (alias.name, node.module) for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    module = importlib.import_module(package)
+    assert sorted(name for name, _ in seen) == module.__all__
+    for name, home in seen:
+        assert getattr(module, name) is getattr(importlib.import_module(str(home)), name)
+    assert set(module.__all__) <= set(dir(module))
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'Nothing'"):
+        _ = module.Nothing
 
 
 @pytest.mark.parametrize("name", ["discovery", "transport"])

@@ -16,8 +16,7 @@ from discovery import NetworkId
 from p2praft import ConsensusConfig, GroupKey, Network, StateMachine
 from p2praft.groups import bond as bonds
 from p2praft.groups.bond import BOND, REFUSED, BondRequest, BondResponse, Envelope, Membership, accept_bond
-from p2praft.groups.key import GroupId
-from p2praft.groups.key import proof as group_proof
+from p2praft.groups.key import GroupId, proof as group_proof
 from p2praft.raft.messages import (
     AppendEntries,
     Cursor,

@@ -17,6 +17,7 @@ from p2praft import SecretKey
 from p2praft.cli import app, main
 from p2praft.cli.app import command
 from tests.cli.conftest import FakeNode
+from tests.cli.every import commands_of
 
 Run = Callable[..., Result]
 PEER = str(SecretKey.generate().peer_id)
@@ -194,16 +195,15 @@ def test_every_command_takes_json_and_has_help() -> None:
     def walk(found: click.Command, path: tuple[str, ...]) -> None:
         assert found.help, path
         if isinstance(found, click.Group):
-            for name, inner in found.commands.items():
+            for name, inner in commands_of(found).items():
                 walk(inner, (*path, name))
         else:
             assert any("--json" in option.opts for option in found.params), path
 
     walk(command, ())
-    assert set(command.commands) >= {"demo", "groups", "id", "map", "peers", "status", "transfer", "up"}
-    mapped = command.commands["map"]
-    assert isinstance(mapped, click.Group)
-    assert set(mapped.commands) >= {"get", "set", "delete", "list", "watch"}
+    every = commands_of(command)
+    assert set(every) >= {"demo", "groups", "id", "map", "peers", "status", "transfer", "up"}
+    assert set(commands_of(every["map"])) >= {"get", "set", "delete", "list", "watch"}
 
 
 def test_identity_files(p2praft: Run, tmp_path: Path) -> None:

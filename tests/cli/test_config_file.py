@@ -10,10 +10,10 @@ import click
 import pytest
 from click.testing import Result
 
-from p2praft.cli import app
-from p2praft.cli.app import up_command
+from p2praft.cli import up_command as words
 from p2praft.cli.config_file import key_of, options_of
 from p2praft.cli.up import UpOptions
+from p2praft.cli.up_command import up_command
 
 Run = Callable[..., Result]
 
@@ -26,7 +26,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[UpOptions]:
     def execute(main: Any, options: UpOptions, *, as_json: bool) -> None:
         seen.append(options)
 
-    monkeypatch.setattr(app, "execute", execute)
+    monkeypatch.setattr(words, "execute", execute)
     return seen
 
 

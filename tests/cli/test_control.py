@@ -15,8 +15,9 @@ import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from p2praft import ConsensusConfig, Group, GroupKey, Network
-from p2praft.cli import control
-from p2praft.cli.control import ControlServer, ask_at, ask_stream
+from p2praft.cli import client, control
+from p2praft.cli.client import ask_at, ask_stream
+from p2praft.cli.control import ControlServer
 from p2praft.cli.output import CommandError
 from p2praft.collections import MapMachine, history
 from tests.collections.support import soon
@@ -236,7 +237,7 @@ async def test_garbage_ends_only_its_own_connection(node: Node, data: bytes) -> 
 async def test_a_request_that_is_too_long_ends_only_its_own_connection(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "MAX_LINE", 1000)
+    monkeypatch.setattr(client, "MAX_LINE", 1000)
     assert await node.raw(b'"' + b"x" * 300_000 + b'"\n') == b""
     assert await node.ask(op="peers") == []
 
@@ -286,7 +287,7 @@ async def test_the_socket_is_only_ours_and_goes_with_the_node(runtime: Path) -> 
 
 
 async def test_a_node_that_does_not_answer_is_given_up(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "PATIENCE", 0.05)
+    monkeypatch.setattr(client, "PATIENCE", 0.05)
     async with await anyio.create_unix_listener(runtime / "mute.sock"):
         with pytest.raises(CommandError, match=r"did not answer within 0\.05 s") as error:
             await ask_at(runtime / "mute.sock", {"op": "status"})

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from p2praft.cli import logs
-from p2praft.cli import progress as module
+from p2praft.cli import logs, progress as module
 from p2praft.cli.progress import progress
 
 

@@ -16,8 +16,7 @@ from click.testing import Result
 from p2praft import ConsensusConfig, GroupKey, Network
 from p2praft.cli.control import ControlServer
 from p2praft.cli.output import CommandError
-from p2praft.cli.snapshot import file as backup
-from p2praft.cli.snapshot import operations
+from p2praft.cli.snapshot import file as backup, operations
 from p2praft.cli.snapshot.commands import _restore, _save
 from p2praft.cli.snapshot.file import BackupError, Head
 from p2praft.collections import Map, MapMachine

@@ -11,9 +11,9 @@ import anyio
 import pytest
 
 from p2praft import KeyFileError, LeadershipPreference, Network
-from p2praft.cli.app import up_command
 from p2praft.cli.secret import read_secret
 from p2praft.cli.up import Reporter, UpOptions, _report_loneliness, _say_ready
+from p2praft.cli.up_command import up_command
 from transport import MemoryNetwork, PeerAddr, SecretKey
 
 OPTIONS: dict[str, Any] = {

@@ -12,7 +12,7 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import Result
 
-from p2praft.cli.app import SECTIONS, command
+from p2praft.cli.app import HOMES, SECTIONS, command
 from tests.cli.conftest import FakeNode
 
 Run = Callable[..., Result]
@@ -45,10 +45,10 @@ def test_a_word_like_no_other(p2praft: Run) -> None:
 
 def test_help_lists_every_command_once(p2praft: Run) -> None:
     shown = p2praft("--help").stdout.splitlines()
-    for name in command.commands:
+    for name in HOMES:
         assert sum(line.startswith(f"  {name} ") for line in shown) == 1, name
     assert max(map(len, shown)) <= 80
-    assert set(command.commands) - {name for names in SECTIONS.values() for name in names} == {"completion"}
+    assert set(HOMES) - {name for names in SECTIONS.values() for name in names} == {"completion"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

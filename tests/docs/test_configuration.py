@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from p2praft import ConfigError, ConsensusConfig, DiscoveryConfig, LeadershipPreference, NetworkConfig, QuicConfig
-from p2praft.cli.app import command
 from p2praft.cli.config_file import key_of, options_of
+from p2praft.cli.up_command import up_command
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "configuration.md"
@@ -72,7 +72,7 @@ def test_relations_between_settings_are_as_the_page_says() -> None:
 
 def test_every_option_of_up_is_there_with_its_variable_and_default() -> None:
     rows = _rows("p2praft up")
-    options = {f"--{key_of(option)}": option for option in options_of(command.commands["up"])}
+    options = {f"--{key_of(option)}": option for option in options_of(up_command)}
     assert set(rows) == set(options)
     for name, (variable, default, effect) in rows.items():
         assert variable == f"`{options[name].envvar}`"

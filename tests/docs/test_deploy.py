@@ -22,11 +22,12 @@ import pytest
 
 from p2praft.cli.app import command
 from p2praft.cli.config_file import key_of, options_of
+from tests.cli.every import commands_of
 from tests.docs.pages import ROOT
 
 yaml = pytest.importorskip("yaml")
 DEPLOY = ROOT / "deploy"
-UP = command.commands["up"]
+UP = commands_of(command)["up"]
 OPTIONS = {key_of(option): option for option in options_of(UP)}
 VARIABLES = {f"P2PRAFT_{key.replace('-', '_').upper()}" for key in OPTIONS} | {"P2PRAFT_NODE", "P2PRAFT_SECRET"}
 PATIENCE = 60.0
@@ -42,7 +43,7 @@ def test_every_variable_command_and_flag_exists(path: Path) -> None:
         words = shlex.split(line)
         found: click.Command = command
         while isinstance(found, click.Group) and words:
-            found = found.commands[words.pop(0)]
+            found = commands_of(found)[words.pop(0)]
         known = {name for parameter in found.params for name in parameter.opts}
         assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known, line
 

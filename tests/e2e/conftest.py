@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
-from p2praft.cli.control import ask_at
+from p2praft.cli.client import ask_at
 
 COMMAND = [sys.executable, "-m", "p2praft"]
 LIVENESS = 30.0

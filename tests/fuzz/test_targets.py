@@ -11,8 +11,7 @@ from collections.abc import Iterator
 
 import msgpack
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.fuzz.targets import CORPUS, TARGETS, corpus
 

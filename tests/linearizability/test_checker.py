@@ -7,8 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tests.linearizability.checker import Operation, check, linearizable, log, register
 from tests.linearizability.histories import append, by_brute_force, cas, op, random_history, read, write

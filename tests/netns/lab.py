@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 import anyio
 
-from p2praft.cli.control import ask_at
+from p2praft.cli.client import ask_at
 from p2praft.cli.output import CommandError
 
 T = TypeVar("T")

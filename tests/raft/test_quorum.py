@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from p2praft.raft.quorum import has_quorum, quorum_size, quorum_value
 from tests.raft.support import member

@@ -8,8 +8,7 @@ from typing import Annotated, Any, ClassVar, NewType
 
 import msgpack
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from p2praft.groups.bond import BOND
 from transport import PeerId, Protocol, WireError

@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 import msgpack
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from discovery import Entry, NetworkId, SignedEntry, Version
-from discovery import messages as gossip
+from discovery import Entry, NetworkId, SignedEntry, Version, messages as gossip
 from p2praft import ConsensusConfig, GroupId, GroupKey
 from p2praft.groups import bond
 from p2praft.groups.key import proof

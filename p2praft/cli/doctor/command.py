@@ -13,8 +13,8 @@ from click.core import ParameterSource
 from rich.table import Table
 from rich.text import Text
 
+from p2praft.cli.client import ask
 from p2praft.cli.config_file import PREFIX, config_option
-from p2praft.cli.control import ask
 from p2praft.cli.doctor.disk import examine_directory
 from p2praft.cli.doctor.findings import Finding, faulty, fine
 from p2praft.cli.doctor.peer import Examiner, GroupFacts, peer_or_place

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from p2praft.cli.control import ask_at, ask_stream
+from p2praft.cli.client import ask_at, ask_stream
 from p2praft.cli.options import group_argument, json_option, node_option
 from p2praft.cli.output import CommandError, emit, execute
 from p2praft.cli.progress import progress
