@@ -9,7 +9,8 @@ The rules (DESIGN, "Where we differ from mosaik", 3):
   own, or a founded history. A founder drops a genesis when its writer shows a higher attempt and another history.
 - If the writer is provably gone, no other founder knows of a commit and all of them know that the writer is gone,
   then nobody can ever commit it: it is void.
-- Of two *founded* histories that meet, the senior one stays; the other yields, and is archived.
+- Of two *founded* histories that meet, the senior one stays; the other yields, and is archived. A founder that does not
+  know whether its genesis was committed yields as if it was.
 
 Everything here is a question about a :class:`Context`; the engine acts on the answers.
 """
@@ -116,9 +117,13 @@ def must_drop(ctx: Context) -> str | None:
 
 
 def must_yield(ctx: Context) -> Genesis | None:
-    """The senior founded history that a bonded member holds, if ours must yield to it."""
+    """The senior founded history that a bonded member holds, if ours must yield to it.
+
+    A genesis that another wrote yields as well, for it may be founded without our knowing of it: its writer, if it has
+    yielded itself, will never tell us. What we hold is archived, for some of it may have been acknowledged.
+    """
     genesis = ctx.genesis
-    if genesis is None or not ctx.founded:
+    if genesis is None or (genesis.writer == ctx.me and not ctx.founded):
         return None
     others = [
         standing.genesis

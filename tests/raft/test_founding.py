@@ -410,6 +410,23 @@ def test_of_two_founded_histories_the_one_with_fewer_founders_yields_and_is_arch
     assert writes[0].archive
 
 
+def test_a_founder_that_was_not_told_of_the_commit_yields_like_its_writer() -> None:
+    birth, _, its_writer = founder()
+    senior = genesis([member(number) for number in range(4, 9)], history=OTHER)
+    birth.hear(
+        standing(senior, founded=True, attempt=1), its_writer
+    )  # it had founded ours, and yielded: no higher attempt
+    assert birth.held() is None
+    assert birth.writes[-1].clear
+    assert birth.writes[-1].archive, "some of it may have been acknowledged"
+
+
+def test_a_founder_does_not_yield_to_a_junior_history_but_waits_for_its_writer() -> None:
+    birth, first, _ = founder()
+    birth.meet(member(9), standing(genesis([member(9)], history=OTHER), founded=True, attempt=1))
+    assert birth.held() == first
+
+
 def test_the_senior_history_stays() -> None:
     bench = Bench(3, 1)
     bench.bond(member(4), first=genesis([member(4)], history=OTHER))
