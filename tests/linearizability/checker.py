@@ -5,7 +5,8 @@ other has returned, one must come first; try each, and so on. Lowe's improvement
 never search twice from the same set of linearized operations and the same state. Linearizability is local (Herlihy and
 Wing, 1990), so each key is judged alone. Three rules keep the search short without changing what it finds:
 
-- An operation that may come next and leaves the state as it is comes next: later it could only do worse.
+- An operation that may come next, and with its answer never changes anything, comes next: later it could only do worse. (A
+  write of the value that is there already is none: later it may undo another.)
 - An operation whose outcome nobody knows is only tried when no known one leads on.
 - Who got as far with fewer of those is at least as well off, so the other way is not searched.
 """
@@ -48,6 +49,11 @@ class Operation:
     def unknown(self) -> bool:
         """Whether its outcome is unknown."""
         return self.returned == math.inf
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether it had no effect, as its answer tells: a read, or a refused ``cas``."""
+        return self.kind == "read" or self.result is False
 
     def __str__(self) -> str:
         argument = "" if self.argument is None else repr(self.argument)
@@ -115,7 +121,7 @@ def linearizable(operations: Sequence[Operation], model: Model) -> bool:
 
     def moves(done: int, tried: int, state: State) -> Iterator[tuple[int, int, State]]:
         """Where one more operation can lead; ``done`` and ``tried`` are sets of known and unknown ones, as bits."""
-        bound, ways = math.inf, []
+        bound, ways, idle = math.inf, [], None
         at = ((done + 1) & ~done).bit_length() - 1  # the first that is not done
         while at < len(known) and known[at].call <= bound:
             operation = known[at]
@@ -124,11 +130,11 @@ def linearizable(operations: Sequence[Operation], model: Model) -> bool:
                 after, result = model(state, operation.kind, operation.argument)
                 if result == operation.result:
                     ways.append((done | 1 << at, tried, after))
+                    idle = ways[-1] if operation.changes_nothing else idle
             at += 1
-        for way in ways:
-            if way[2] == state:
-                yield way
-                return
+        if idle is not None:
+            yield idle
+            return
         yield from ways
         for number, operation in enumerate(unknown):
             if operation.call > bound:

@@ -41,7 +41,7 @@ def append(client: str, value: Hashable, length: int | None, call: float, return
 
 
 def random_history(
-    rng: random.Random, *, operations: int, clients: int = 3, keys: int = 1, unknown: float = 0.0
+    rng: random.Random, *, operations: int, clients: int = 3, keys: int = 1, values: int = 2**32, unknown: float = 0.0
 ) -> list[Operation]:
     """Of a real register: each operation takes effect at one moment between its call and its return.
 
@@ -50,6 +50,7 @@ def random_history(
         operations: How many, of all clients.
         clients: Who work at the same time, each one operation after the other.
         keys: How many registers.
+        values: How many different ones are written.
         unknown: Share of the operations that never return; half of those never take effect, the others at any time.
     """
     clocks = [rng.uniform(0, 1) for _ in range(clients)]
@@ -64,7 +65,7 @@ def random_history(
             client=f"c{client}",
             key=f"k{rng.randrange(keys)}",
             kind=kind,
-            argument={"read": None, "write": number, "cas": (None, number)}[kind],
+            argument={"read": None, "write": number % values, "cas": (None, number % values)}[kind],
             call=call,
             returned=returned,
         )

@@ -46,6 +46,12 @@ GOOD = {
         cas("c", 2, 3, True, 4, 5),
         read("a", 3, 6, 7),
     ],
+    "a write of what is there already undoes another": [
+        write("a", 1, 0, 1),
+        write("a", 1, 2, 9),
+        write("b", 2, 2, 9),
+        read("c", 1, 10, 11),
+    ],
     "an unknown read says nothing": [write("a", 1, 0, 1), op("b", "read", None, None, 2), read("c", 1, 3, 4)],
 }
 
@@ -191,10 +197,10 @@ def _spoiled(history: list[Operation], rng: random.Random) -> list[Operation]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 3), st.sampled_from([0.0, 0.3]))
-def test_the_search_agrees_with_the_definition(seed: int, clients: int, unknown: float) -> None:
+@given(st.integers(0, 2**32), st.integers(1, 3), st.sampled_from([2, 100]), st.sampled_from([0.0, 0.3]))
+def test_the_search_agrees_with_the_definition(seed: int, clients: int, values: int, unknown: float) -> None:
     rng = random.Random(seed)
-    history = random_history(rng, operations=6, clients=clients, unknown=unknown)
+    history = random_history(rng, operations=6, clients=clients, values=values, unknown=unknown)
     spoiled = _spoiled(history, rng)
     assert linearizable(spoiled, register) == by_brute_force(spoiled, register)
 
