@@ -26,7 +26,8 @@ from transport.handshake import KeyLog
 from transport.identity import PeerId, SecretKey
 from transport.link import Connection, ConnectionEvent, Endpoint, Handler, Transport
 from transport.local import bind_socket
-from transport.quic import CODE_BLACK_HOLE, CODE_DUPLICATE, LINGER, QuicLink, QuicPeer
+from transport.quic import CODE_BLACK_HOLE, CODE_DUPLICATE, LINGER, QuicPeer
+from transport.quic_link import QuicLink
 from transport.tasks import owned_tasks
 from transport.wire import Protocol
 

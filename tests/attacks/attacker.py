@@ -26,7 +26,7 @@ from transport import Endpoint, HostPort, PeerAddr, PeerId, QuicConfig, QuicTran
 from transport.endpoint import QuicEndpoint
 from transport.handshake import ACCEPTOR, ALPN, DIALLER, PROOF, KeyLog, Proof, make_proof
 from transport.local import certificate
-from transport.quic import OPEN, control
+from transport.quic_link import OPEN, control
 from transport.tasks import owned_tasks
 from transport.wire import Protocol
 

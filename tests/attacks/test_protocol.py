@@ -16,7 +16,7 @@ from p2praft.groups import bond
 from p2praft.groups.bond import BOND
 from tests.attacks.attacker import ALPN, insider, node, raw, serves_others
 from tests.transport.support import ECHO, PATIENCE, Say, until
-from transport import DialError, PeerAddr, Protocol, VersionMismatch, handshake, loop, quic
+from transport import DialError, PeerAddr, Protocol, VersionMismatch, handshake, loop, quic_link
 from transport.handshake import PROOF
 from transport.quic import CODE_NO_ALPN, CODE_PROTOCOL, CODE_REFUSED
 
@@ -212,7 +212,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The timeouts as they are, but shorter."""
     monkeypatch.setattr(loop, "PROOF_TIMEOUT", 0.4)
     monkeypatch.setattr(loop, "LOOK", 0.1)
-    monkeypatch.setattr(quic, "FRAME_GRACE", 0.4)
+    monkeypatch.setattr(quic_link, "FRAME_GRACE", 0.4)
     monkeypatch.setattr("discovery.service.HELLO_TIMEOUT", 0.4)
     monkeypatch.setattr(bond, "HANDSHAKE_TIMEOUT", 0.4)
 
@@ -241,7 +241,7 @@ async def test_a_slow_sender_on_a_link_is_not_waited_for(part: str) -> None:
         async with node() as b, insider(b) as evil:
             good = evil.open(ECHO)
             if part in ("the opening", "nothing"):
-                stream, data = 8, b"\0" if part == "nothing" else quic.control(quic.OPEN, "x" * 200)
+                stream, data = 8, b"\0" if part == "nothing" else quic_link.control(quic_link.OPEN, "x" * 200)
             else:
                 stream, data = evil.open(ECHO), ECHO.encode(Say(data=bytes(59_000 if "longest" in part else 200)))
             for byte in data:

@@ -20,7 +20,7 @@ from tests.fuzz.source import Source
 from tests.fuzz.values import Maker
 from transport import AddressError, HostPort, LinkClosed, PeerAddr, PeerId, Protocol, WireError
 from transport.handshake import ACCEPTOR, DIALLER, PROOF, Proof, check_proof
-from transport.quic import PROBE, QuicLink
+from transport.quic_link import PROBE, QuicLink
 
 PROTOCOLS = (PROOF, DISCOVERY, BOND)
 PEER = PeerId(b"p" * 32)

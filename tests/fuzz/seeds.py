@@ -26,7 +26,7 @@ from tests.fuzz.targets import CORPUS, TARGETS
 from tests.fuzz.values import Maker
 from transport import Protocol
 from transport.handshake import DIALLER, PROOF, make_proof
-from transport.quic import control
+from transport.quic_link import control
 
 
 def _of_each_kind(protocol: Protocol) -> Iterator[bytes]:

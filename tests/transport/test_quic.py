@@ -13,7 +13,8 @@ import pytest
 from tests.transport.chat import CHAT, Say, bind, echo, pair
 from transport import Connection, DialError, Endpoint, HostPort, LinkClosed, QuicConfig, QuicTransport, SecretKey
 from transport.endpoint import QuicEndpoint
-from transport.quic import QuicLink, QuicPeer
+from transport.quic import QuicPeer
+from transport.quic_link import QuicLink
 
 pytestmark = pytest.mark.anyio
 

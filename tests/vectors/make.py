@@ -34,7 +34,7 @@ from transport.handshake import (
     make_proof,
     transcript,
 )
-from transport.quic import CLOSE, CREDIT, OPEN, control
+from transport.quic_link import CLOSE, CREDIT, OPEN, control
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "vectors.json"
 
