@@ -163,6 +163,7 @@ class MapReader(StructureReader[MapMachine], Generic[V]):
 
     async def view(self, prefix: str = "", consistency: Consistency = Consistency.STRONG) -> MapView[V]:
         """The map as it is now, or the part of it under ``prefix``: taken in O(1), and it stays as it is."""
+        _check_prefix(prefix)
         return MapView((await self._fresh(consistency)).state, prefix, self._decode)
 
     async def items(self, prefix: str = "", consistency: Consistency = Consistency.STRONG) -> dict[str, MapEntry[V]]:
@@ -193,6 +194,7 @@ class MapReader(StructureReader[MapMachine], Generic[V]):
         """
         if since is not None and (not isinstance(since, int) or since < 0):
             raise StructureError(f"since={since!r} is not allowed: it is a version, 0 or more")
+        _check_prefix(prefix)
 
         def change(version: int, change: Change) -> MapChange[V] | None:
             kind, key, *rest = change
@@ -320,6 +322,11 @@ class Map(MapReader[V]):
 
 def _as_it_is(value: Any) -> Any:
     return value
+
+
+def _check_prefix(prefix: str) -> None:
+    if not isinstance(prefix, str):
+        raise StructureError(f"prefix {str(prefix)[:40]!r} is not allowed: it is text, what the keys begin with")
 
 
 def _check_key(key: Any) -> None:

@@ -25,7 +25,7 @@ from p2praft.groups.key import GroupId
 from p2praft.groups.machine import StateMachine
 from p2praft.groups.members import MemberInfo, members_of
 from p2praft.groups.proposals import Call
-from p2praft.groups.waiting import Flag
+from p2praft.groups.waiting import Flag, deadline_after
 from p2praft.groups.when import When
 from p2praft.groups.worker import Worker
 from p2praft.raft.messages import MAX_COMMAND, MAX_ENTRY, Cursor
@@ -228,8 +228,9 @@ class Group:
         encoded = self._encoded(commands)
         if not self._worker.proposals.has_room:
             await self._wait_room(commands, timeout)
+        deadline = deadline_after(timeout)
         call = self._worker.submit(encoded)
-        await self._wait(call, call.wait_index(), commands, timeout)
+        await self._wait(call, call.wait_index(), commands, timeout, deadline)
         if call.failure:
             raise call.failure
         return call.index
@@ -375,8 +376,9 @@ class Group:
         encoded = self._encoded(commands)
         if not self._worker.proposals.has_room:
             await self._wait_room(commands, timeout)
+        deadline = deadline_after(timeout)
         call = self._worker.submit(encoded)
-        await self._wait(call, call, commands, timeout)
+        await self._wait(call, call, commands, timeout, deadline)
         return self._results(call)
 
     def _results(self, call: Call) -> list[Any]:
@@ -405,9 +407,9 @@ class Group:
         except TimeoutError:
             raise Offline(self._offline_text(timeout), commands) from None
 
-    async def _wait(self, call: Call, flag: Flag, commands: Sequence[Any], timeout: float) -> None:
+    async def _wait(self, call: Call, flag: Flag, commands: Sequence[Any], timeout: float, deadline: float) -> None:
         try:
-            self._worker.expect(flag, timeout)
+            self._worker.expect(flag, deadline)
             done = await flag.wait()
         except BaseException:
             self._worker.proposals.withdraw(call)  # a cancelled call that never left takes no effect

@@ -12,6 +12,19 @@ from itertools import count
 import anyio
 import anyio.lowlevel
 
+from p2praft.errors import ConfigError
+
+
+def deadline_after(timeout: float) -> float:
+    """When a wait of ``timeout`` seconds that begins now is over.
+
+    Raises:
+        ConfigError: It is no number of seconds.
+    """
+    if not isinstance(timeout, int | float) or timeout != timeout:
+        raise ConfigError(f"timeout={timeout!r} is not allowed: give seconds; math.inf waits for ever")
+    return anyio.current_time() + timeout
+
 
 class Flag:
     """Something that happens once; no event is made unless somebody waits before it has happened."""

@@ -30,7 +30,7 @@ from p2praft.groups.queries import Queries
 from p2praft.groups.snapshots import Making, Snapshots
 from p2praft.groups.stats import GroupStats
 from p2praft.groups.ticker import Ticker
-from p2praft.groups.waiting import Deadlines, Flag
+from p2praft.groups.waiting import Deadlines, Flag, deadline_after
 from p2praft.raft.effects import Accepted, ChunkWrite, Effects, Outgoing, SendChunk, StoreChunk, Write
 from p2praft.raft.engine import Engine
 from p2praft.raft.messages import FetchedChunk, Member, Snapshot
@@ -437,11 +437,12 @@ class Worker:
     async def read_index(self, timeout: float) -> bool:
         """Wait until the local state may serve a read that began now, linearizably; False if it took too long."""
         self._check_open()
+        deadline = deadline_after(timeout)
         alone = self.queries.idle
         read = self.queries.add()
         self._turn_soon(now=alone)
         try:
-            self.expect(read.ready, timeout)
+            self.expect(read.ready, deadline)
             done = await read.ready.wait()
         finally:
             if not read.ready.is_set():
@@ -450,10 +451,10 @@ class Worker:
             raise read.failure
         return done
 
-    def expect(self, flag: Flag, timeout: float) -> None:
-        """Wake who is going to wait for a flag after ``timeout`` seconds at the latest."""
+    def expect(self, flag: Flag, deadline: float) -> None:
+        """Wake who is going to wait for a flag at ``deadline`` at the latest."""
         if not flag.is_set():
-            self.deadlines.add(anyio.current_time() + timeout, flag)
+            self.deadlines.add(deadline, flag)
 
     def transfer(self, to: Member | None) -> None:
         """Ask the engine to hand over."""
