@@ -204,7 +204,11 @@ async def test_map_watch_streams_until_it_is_interrupted(runtime: Path) -> None:
         ({"op": "map", "action": "get", "group": "line"}, "BadRequest", "key"),
         ({"op": "map", "action": "frobnicate", "group": "line"}, "BadRequest", "frobnicate"),
         ({"op": "map", "action": "list", "group": "line", "prefix": 5}, "StructureError", "prefix '5'"),
-        ({"op": "map", "action": "set", "group": "line", "key": 5, "value": 1, "timeout": 1}, "StructureError", "key '5'"),
+        (
+            {"op": "map", "action": "set", "group": "line", "key": 5, "value": 1, "timeout": 1},
+            "StructureError",
+            "key '5'",
+        ),
         (
             {"op": "map", "action": "set", "group": "line", "key": "a", "value": 1, "timeout": float("nan")},
             "ConfigError",
