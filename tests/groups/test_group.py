@@ -354,7 +354,7 @@ async def test_bad_arguments_are_refused_by_name() -> None:
         with pytest.raises(ConfigError, match="too large"):
             await group.execute(b"x" * 2_000_000)
         for timeout in (float("nan"), None, "5"):
-            with pytest.raises(ConfigError, match="timeout=.* is not allowed"):
+            with pytest.raises(ConfigError, match=r"timeout=.* is not allowed"):
                 await group.execute(1, timeout=timeout)  # type: ignore[arg-type]
         assert (await group.query(None)).value == 0, "nothing was sent"
         with pytest.raises(TypeError):
