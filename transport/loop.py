@@ -201,7 +201,10 @@ class SocketLoop(ABC):
         while self._after:
             after, self._after = self._after, {}
             for call in after:
-                call()
+                try:
+                    call()
+                except Exception:  # a bug of whoever reads a link: the other links go on
+                    logger.exception("what deals with a link's messages failed")
         self._send_dirty()
 
     def handle_events(self, peer: QuicPeer) -> None:

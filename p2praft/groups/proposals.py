@@ -137,9 +137,7 @@ class Proposals:
         self._sent.clear()
         self._unsent.clear()
         self._count = self._bytes = 0
-        if self._room is not None:
-            self._room.set()
-            self._room = None
+        self._wake_waiters()
 
     @property
     def pending(self) -> int:
@@ -284,6 +282,9 @@ class Proposals:
     def _release(self, call: Call) -> None:
         self._count -= len(call.commands)
         self._bytes -= call.size
+        self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
         if self._room is not None and self.has_room:
             self._room.set()
             self._room = None

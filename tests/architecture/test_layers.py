@@ -36,7 +36,7 @@ PURE = (
         f"discovery/{name}.py"
         for name in ("dialling", "anti_entropy", "core", "watching", "telling", "gossip", "explain")
     ),
-    *(f"transport/{name}.py" for name in ("wire", "handshake")),
+    *(f"transport/{name}.py" for name in ("wire", "handshake", "door", "lazy")),
     *(f"p2praft/collections/{name}.py" for name in ("sorted", "history", "map_machine")),
 )
 IMPURE_MODULES = {
