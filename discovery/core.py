@@ -72,7 +72,7 @@ class Core:
         self.counters: Counter[str] = Counter()
         self.due = now
         self._dialling = Dialling(self.me, seeds, self.catalog, self.view, config, rng, now)
-        self._spread = Spread()
+        self._spread = Spread(self.view.best_round_trip)
         self._suspicions = Suspicions(config.suspicion_timeout)
         self._awareness = Awareness()
         self._banished: dict[PeerId, float] = {}

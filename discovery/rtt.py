@@ -19,13 +19,16 @@ class RoundTrip:
     Attributes:
         srtt: Smoothed round-trip time, seconds; None before the first sample.
         rttvar: Its mean deviation, seconds.
+        best: The shortest of all, seconds, which no loss and no queue has made longer; None before the first.
     """
 
     srtt: float | None = None
     rttvar: float = 0.0
+    best: float | None = None
 
     def add(self, sample: float) -> None:
         """Take a measurement, in seconds."""
+        self.best = sample if self.best is None else min(self.best, sample)
         if self.srtt is None:  # (2.2)
             self.srtt, self.rttvar = sample, sample / 2
         else:  # (2.3): the variation is updated with the time as it was before

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from discovery.messages import MAX_WANTED
 from transport import PeerId
 
 MAX_OFFERED = 16_384
 """Names of entries that we lack and somebody offers, at most; what comes beyond is dropped, and comes again by comparison."""
-ANSWER_TIMEOUT = 0.5
-"""Seconds without any entry from somebody that was asked, after which another is asked."""
+ANSWER_TIMEOUT = 0.2
+"""Seconds, and at least so many of the shortest round trips, without any entry from somebody that was asked; then another is asked."""
+ANSWER_TRIPS = 3
+MAX_WAITS = 25
+"""How often that may pass, with nobody left to ask, before an entry is forgotten; it comes again by comparison."""
 COALESCE = 0.05
 """Seconds between two announcements; a lone one goes at once."""
 
@@ -25,14 +28,19 @@ COALESCE = 0.05
 class Spread:
     """What neighbours offer, what they were asked for, and what is to be announced to them.
 
+    Args:
+        round_trip: The shortest to a neighbour, in seconds; None if none was measured.
+
     Attributes:
         busy: Whether there may be anything to ask, to wait for or to announce.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, round_trip: Callable[[PeerId], float | None] = lambda peer: None) -> None:
         self.busy = False
-        self._holders: dict[bytes, list[PeerId]] = {}
+        self._round_trip = round_trip
+        self._holders: dict[bytes, dict[PeerId, bool]] = {}  # and whether each was asked
         self._asked: dict[bytes, PeerId] = {}
+        self._waits: dict[bytes, int] = {}
         self._under_way: dict[PeerId, dict[bytes, None]] = {}
         self._progress: dict[PeerId, float] = {}
         self._queues: dict[PeerId, deque[bytes]] = {}
@@ -52,7 +60,9 @@ class Spread:
         self._asks.pop(peer, None)
         self._progress.pop(peer, None)
         queued = self._queues.pop(peer, deque())
-        self._release(peer, [*self._under_way.pop(peer, {}), *queued], now)
+        under_way = self._under_way.pop(peer, {})
+        for entry_id in (*under_way, *queued):
+            self._pass_on(peer, entry_id, now)
 
     # --- asking
 
@@ -63,10 +73,10 @@ class Spread:
         if holders is None:
             if len(self._holders) >= MAX_OFFERED:
                 return
-            self._holders[entry_id] = [peer]
+            self._holders[entry_id] = {peer: False}
             self._ask(peer, entry_id, now)
         elif peer not in holders:
-            holders.append(peer)
+            holders[peer] = False
             if entry_id not in self._asked and len(self._under_way[peer]) < MAX_WANTED:
                 self._ask(peer, entry_id, now)  # it waits for somebody who is busy
 
@@ -78,6 +88,7 @@ class Spread:
         """An entry came; whether it was asked of that neighbour, and who is known to have it."""
         holders = self._holders.pop(entry_id, ())
         giver = self._asked.pop(entry_id, None)
+        self._waits.pop(entry_id, None)
         if giver is not None and giver in self._under_way:
             self._under_way[giver].pop(entry_id, None)
             self._progress[giver] = now
@@ -92,9 +103,11 @@ class Spread:
     def hurry(self, now: float) -> None:
         """Ask others for what somebody was asked for and does not give."""
         for peer, ids in list(self._under_way.items()):
-            if ids and now >= self._progress[peer] + ANSWER_TIMEOUT:
+            if ids and now >= self._late(peer):
                 self._under_way[peer] = {}
-                self._release(peer, list(ids), now)
+                self._progress[peer] = now
+                for entry_id in ids:
+                    self._pass_on(peer, entry_id, now)
                 self._ask_more(peer, now)
 
     # --- announcing
@@ -127,11 +140,15 @@ class Spread:
             due = self._announced + COALESCE
         for peer, ids in self._under_way.items():
             if ids:
-                due = min(due, self._progress[peer] + ANSWER_TIMEOUT)
+                due = min(due, self._late(peer))
         self.busy = due < math.inf
         return due
 
     # --- inside
+
+    def _late(self, peer: PeerId) -> float:
+        """When a neighbour that was asked is to have given something."""
+        return self._progress[peer] + max(ANSWER_TIMEOUT, ANSWER_TRIPS * (self._round_trip(peer) or 0.0))
 
     def _ask(self, peer: PeerId, entry_id: bytes, now: float) -> None:
         self.busy = True
@@ -141,8 +158,8 @@ class Spread:
             return
         if not under_way:
             self._progress[peer] = now
-        under_way[entry_id] = None
-        self._asked[entry_id] = peer
+        self._wait_for(peer, entry_id)
+        self._holders[entry_id][peer] = True
         self._asks.setdefault(peer, []).append(entry_id)
 
     def _ask_more(self, peer: PeerId, now: float) -> None:
@@ -154,16 +171,25 @@ class Spread:
                 if entry_id in self._holders and entry_id not in self._asked:
                     self._ask(peer, entry_id, now)
 
-    def _release(self, peer: PeerId, ids: list[bytes], now: float) -> None:
-        for entry_id in ids:
-            holders = self._holders.get(entry_id)
-            if holders is None or self._asked.get(entry_id, peer) != peer:
-                continue
-            self._asked.pop(entry_id, None)
-            if peer in holders:
-                holders.remove(peer)
-            heir = next((holder for holder in holders if holder in self._under_way), None)
-            if heir is None:
-                del self._holders[entry_id]
-            else:
-                self._ask(heir, entry_id, now)
+    def _wait_for(self, peer: PeerId, entry_id: bytes) -> None:
+        self._under_way[peer][entry_id] = None
+        self._asked[entry_id] = peer
+
+    def _pass_on(self, peer: PeerId, entry_id: bytes, now: float) -> None:
+        """A neighbour went, or does not give what it was asked for: ask another that has it."""
+        holders = self._holders.get(entry_id)
+        if holders is None or self._asked.get(entry_id, peer) != peer:
+            return
+        self._asked.pop(entry_id, None)
+        here = [holder for holder in holders if holder in self._under_way]
+        heir = next((holder for holder in here if not holders[holder]), None)
+        if heir is not None:
+            self._ask(heir, entry_id, now)
+        elif here and self._waits.get(entry_id, 0) < MAX_WAITS:
+            # All were asked, and a link loses nothing: whoever gives first is welcome, and whoever offers next is asked.
+            self._waits[entry_id] = self._waits.get(entry_id, 0) + 1
+            self._wait_for(peer if peer in here else here[0], entry_id)
+            self._progress.setdefault(here[0], now)
+        else:
+            self._waits.pop(entry_id, None)
+            del self._holders[entry_id]

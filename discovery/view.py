@@ -177,6 +177,11 @@ class View:
             del self.round_trips[next(iter(self.round_trips))]
         return self.round_trips.setdefault(peer, RoundTrip())
 
+    def best_round_trip(self, peer: PeerId) -> float | None:
+        """The shortest to the peer, in seconds; None before the first measurement."""
+        measured = self.round_trips.get(peer)
+        return measured.best if measured is not None else None
+
     def quiet(self, now: float) -> list[PeerId]:
         """Neighbours that have said nothing for an interval, and are to be asked."""
         # Those that are due soon are asked as well: one wake-up serves for many.

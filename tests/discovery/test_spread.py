@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from discovery.messages import MAX_WANTED
-from discovery.spread import ANSWER_TIMEOUT, COALESCE, MAX_OFFERED, Spread
+from discovery.spread import ANSWER_TIMEOUT, ANSWER_TRIPS, COALESCE, MAX_OFFERED, MAX_WAITS, Spread
 from tests.discovery.support import peer
 
 
@@ -63,7 +65,49 @@ def test_who_does_not_answer_is_replaced_and_who_goes_as_well() -> None:
     assert made.take_asks() == [(peer(3), [name(7)])]
     made.unlink(peer(3), 0.7)
     assert made.take_asks() == []
+    assert made.deadline() < 1.0, "the first was asked, is still there, and may give it yet"
+    made.unlink(peer(1), 0.8)
     assert made.deadline() == float("inf"), "nobody is left to wait for"
+
+
+def test_an_entry_that_nobody_gives_is_forgotten_at_last() -> None:
+    made = spread(1, 2)
+    for number in (1, 2):
+        made.offer(peer(number), name(7), 0.0)
+    made.take_asks()
+    now, asked = 0.0, []
+    while (due := made.deadline()) < float("inf"):
+        now = due
+        made.hurry(now)
+        asked += made.take_asks()
+    assert asked == [(peer(2), [name(7)])], "nobody is asked twice: a link loses nothing"
+    assert now == pytest.approx((2 + MAX_WAITS) * ANSWER_TIMEOUT)
+    assert not made._holders
+
+
+def test_whoever_offers_late_is_asked_when_the_others_are_silent() -> None:
+    made = spread(1, 2)
+    made.offer(peer(1), name(7), 0.0)
+    made.hurry(ANSWER_TIMEOUT)
+    made.offer(peer(2), name(7), 0.3)
+    made.take_asks()
+    made.hurry(0.3 + ANSWER_TIMEOUT)
+    assert made.take_asks() == [(peer(2), [name(7)])]
+
+
+def test_a_far_neighbour_has_more_time_to_answer() -> None:
+    made = Spread({peer(1): 0.4, peer(2): None}.get)
+    for number in (1, 2):
+        made.link(peer(number))
+        made.offer(peer(number), name(number), 0.0)
+    made.offer(peer(2), name(1), 0.0)
+    made.take_asks()
+    assert made.deadline() == ANSWER_TIMEOUT
+    made.hurry(ANSWER_TIMEOUT)
+    made.hurry(3 * ANSWER_TIMEOUT)
+    assert made.take_asks() == []
+    made.hurry(ANSWER_TRIPS * 0.4)
+    assert made.take_asks() == [(peer(2), [name(1)])]
 
 
 def test_announcements_wait_for_company_but_the_first_does_not() -> None:
@@ -107,7 +151,7 @@ def test_whatever_happens_what_somebody_offers_is_asked_for_or_forgotten() -> No
                     made.hurry(now)
             for who, _ in made.take_asks():
                 assert who in {peer(number) for number in linked}
-        for _ in range(20):
+        for _ in range(100):
             now += 1.0
             made.hurry(now)
             made.take_asks()
