@@ -17,7 +17,7 @@ from transport import PeerId
 MAX_OFFERED = 16_384
 """Names of entries that we lack and somebody offers, at most; what comes beyond is dropped, and comes again by comparison."""
 ANSWER_TIMEOUT = 0.2
-"""Seconds, and at least so many of the shortest round trips, without any entry from somebody that was asked; then another is asked."""
+"""Seconds, and at least three of the shortest round trips, without any entry from whom we asked; then another is asked."""
 ANSWER_TRIPS = 3
 MAX_WAITS = 25
 """How often that may pass, with nobody left to ask, before an entry is forgotten; it comes again by comparison."""
