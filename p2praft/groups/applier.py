@@ -9,6 +9,9 @@ from p2praft.groups.machine import ApplyContext, StateMachine
 from p2praft.raft.messages import Commands, Index, LogEntry, OpenSession
 from p2praft.raft.sessions import SessionTable, Verdict
 
+_OUR_OWN = (MemoryError, RecursionError)
+"""What this member alone may run into: as an outcome it would make the members' states differ, so the member stops."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
@@ -85,6 +88,8 @@ class Applier:
             if len(values) != len(commands):
                 raise ValueError(f"apply_batch returned {len(values)} results for {len(commands)} commands")
             return [(True, machine.encode(value)) for value in values]
+        except _OUR_OWN:
+            raise
         except Exception as error:  # user code: whatever it raises is the commands' outcome, alike everywhere
             return [(False, _reason(error))] * len(commands)
 
@@ -92,6 +97,8 @@ class Applier:
         machine = self.machine
         try:
             return (True, machine.encode(machine.apply(machine.decode(command), ctx)))
+        except _OUR_OWN:
+            raise
         except Exception as error:  # as above
             return (False, _reason(error))
 

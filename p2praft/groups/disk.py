@@ -5,6 +5,7 @@ It lives as long as the group runs: to take a thread for every write would cost 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
@@ -16,6 +17,8 @@ import anyio.to_thread
 from p2praft.errors import StorageError
 from p2praft.raft.effects import ChunkWrite, Write
 from p2praft.storage import Storage
+
+logger = logging.getLogger("p2praft.group")
 
 Queued = tuple[Write | ChunkWrite, Callable[[], None] | None]
 """What to write, and whom to tell."""
@@ -63,7 +66,10 @@ class DiskWriter:
             began = time.monotonic()
             try:
                 self._storage.write([write for write, _ in batch])
-            except StorageError as error:
+            except Exception as error:  # whatever it is: nothing was promised that is not there
+                if not isinstance(error, StorageError):
+                    logger.exception("a bug of ours in the storage")
+                    error = StorageError(f"cannot write the log: {type(error).__name__}: {error}")
                 anyio.from_thread.run_sync(self._failed, error)
                 return
             anyio.from_thread.run_sync(self._written, batch, time.monotonic() - began)

@@ -306,6 +306,7 @@ class Group:
                     with anyio.move_on_after(0.2):
                         await worker.wait_change()
         except TimeoutError:
+            worker.leave(leaving=False)
             raise Offline(f"group {self.name!r} did not let this member go within {timeout:g} s") from None
         worker.close()
         await worker.wait_done()

@@ -11,6 +11,7 @@ from collections import deque
 
 import anyio
 
+from p2praft.errors import OutcomeUnknown
 from p2praft.groups.applier import Applied
 from p2praft.groups.stats import GroupStats
 from p2praft.groups.waiting import Flag
@@ -93,7 +94,7 @@ class Proposals:
         self._sent: deque[Call] = deque()
         self._requests: dict[int, list[Call]] = {}
         self._request = 0
-        self._opening = False
+        self._opening = self._minds_gap = False
         self._count = 0
         self._bytes = 0
         self._room: anyio.Event | None = None
@@ -173,6 +174,7 @@ class Proposals:
         if self._sent or self._opening:
             # What is slow to arrive must not be followed by copies of itself without end.
             self._patience = min(2 * self._patience, MAX_PATIENCE * self._forward_timeout)
+            self._minds_gap = False
             self.rewind(now)
 
     def next_proposal(self, now: float) -> tuple[int, OpenSession | Commands] | None:
@@ -236,7 +238,13 @@ class Proposals:
         if applied.verdict is Verdict.EXPIRED:
             self.restart(now)
         elif applied.verdict is Verdict.GAP:
-            self.rewind(now)
+            if not self._minds_gap:
+                self._minds_gap = (
+                    True  # what was under way behind the gap runs into it as well, and was sent again already
+                )
+                self.rewind(now)
+            return
+        self._minds_gap = False
         for sequence, ok, result in applied.outcomes:
             self._settle(sequence, ok, result)
         self._stats.on_settled(self._settled_up_to, now)
@@ -245,9 +253,24 @@ class Proposals:
 
     def on_restored(self, sessions: SessionTable, now: float) -> None:
         """A snapshot was taken in place of entries that we never saw applied: its sessions say what came of ours."""
-        if self._session is not None:
+        if self._session is not None and self._session not in sessions:
+            self._forget_sent(now)
+        elif self._session is not None:
             outcomes = sessions.outcomes(self._session)
             self.on_applied(Applied(session=self._session, verdict=Verdict.REPEAT, outcomes=outcomes), now)
+
+    def _forget_sent(self, now: float) -> None:
+        """Our session has expired among entries that we did not see: whether what was sent took effect, nobody knows."""
+        self.rewind(now)
+        while self._unsent and self._unsent[0].first:
+            call = self._unsent.popleft()
+            call.failure = OutcomeUnknown(
+                "this member was away for so long that the group forgot its commands' outcomes: whether this one took effect "
+                "cannot be known; look at the state, then execute it anew if it did not"
+            )
+            self._release(call)
+            call.finish()
+        self.restart(now)
 
     def restart(self, now: float) -> None:
         """Our session is unknown: none of what is unsettled was applied, and under it never will be. Open another."""

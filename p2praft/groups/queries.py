@@ -89,6 +89,13 @@ class Queries:
         self._not_before = now + delay
         self.resend_at = self._not_before if self._new else float("inf")
 
+    def restart(self, now: float) -> None:
+        """Another history was taken up: an index of the old one says nothing about it."""
+        for _, reads in self._indexed:
+            self._new.extend(reads)
+        self._indexed.clear()
+        self.rewind(now)
+
     def serve(self, applied: Index) -> None:
         """The state has applied this much."""
         if not self._indexed:

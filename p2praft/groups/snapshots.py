@@ -123,7 +123,7 @@ class Snapshots:
         self._requests: deque[SendChunk] = deque()
         self._fetched: Snapshot | None = None
         self._work = anyio.Event()
-        self._unstored = 0
+        self._unstored = self._resets = 0
         self._room = anyio.Event()
         self._pinned_until = float("-inf")
 
@@ -152,8 +152,13 @@ class Snapshots:
         self._work.set()
 
     def give_up_making(self) -> None:
-        """A snapshot is being fetched, or the history is given up: the storage has room for one at a time."""
+        """A snapshot is being fetched: the storage has room for one at a time."""
         self._making = None
+
+    def reset(self) -> None:
+        """The history is given up: what is being made or taken of it is of no use."""
+        self._making = self._fetched = None
+        self._resets += 1
 
     def finish(self, making: Making) -> bool:
         """Whether what was made still stands in the storage; another may be made then."""
@@ -175,10 +180,7 @@ class Snapshots:
                     await self._give(self._requests.popleft())
                 if self._making is not None and not self._making.complete:
                     await self._make(self._making)
-                fetched, self._fetched = self._fetched, None
-                if fetched is not None:
-                    sessions, state = await self.restore(fetched, pending=True)
-                    self._taken(fetched, sessions, state)
+                await self._take()
             except P2PRaftError as error:
                 self._fail(error)
                 return
@@ -200,6 +202,20 @@ class Snapshots:
 
     # --- inner workings
 
+    async def _take(self) -> None:
+        fetched, self._fetched = self._fetched, None
+        if fetched is None:
+            return
+        resets = self._resets
+        try:
+            sessions, state = await self.restore(fetched, pending=True)
+        except P2PRaftError:
+            if resets == self._resets:
+                raise
+            return  # its chunks went with its history
+        if resets == self._resets:
+            self._taken(fetched, sessions, state)
+
     async def _make(self, making: Making) -> None:
         digests: list[bytes] = []
         try:
@@ -215,8 +231,9 @@ class Snapshots:
                 digests.append(hashlib.sha256(data).digest())
                 self._unstored += 1
                 self._store(ChunkWrite(number=len(digests) - 1, data=data), self._on_stored)
-        except (TypeError, ValueError, OverflowError) as error:
-            logger.error("the snapshot at entry %d cannot be encoded: %s", making.base.last.index, error)
+        except Exception as error:  # user code; without a snapshot the log grows, but nothing is lost
+            problem = f"{type(error).__name__}: {error}"
+            logger.error("the snapshot at entry %d cannot be encoded: %s", making.base.last.index, problem)
             self.finish(making)
             return
         making.complete = True

@@ -249,7 +249,7 @@ class Worker:
 
     def _propose(self, now: float) -> None:
         self.proposals.on_time(now)
-        while (proposal := self.proposals.next_proposal(now)) is not None:
+        while self.engine.reaches_leader and (proposal := self.proposals.next_proposal(now)) is not None:
             if not self.engine.propose(*proposal):
                 self.proposals.rewind(now, RETRY_DELAY)
                 break
@@ -280,7 +280,8 @@ class Worker:
         if effects.reset:
             self.applier.reset()
             self.proposals.restart(now)
-            self.snapshots.give_up_making()
+            self.queries.restart(now)
+            self.snapshots.reset()
         for entry in effects.committed:
             applied = self.applier.apply(entry)
             if applied is not None:
@@ -460,9 +461,9 @@ class Worker:
         """Ask the engine to hand over."""
         self._post(lambda now: void(self.engine.transfer_leadership(to, now)))
 
-    def leave(self) -> None:
-        """Ask to be no voter any more."""
-        self._post(lambda now: self.engine.leave())
+    def leave(self, *, leaving: bool = True) -> None:
+        """Ask to be no voter any more, or take that back."""
+        self._post(lambda now: self.engine.leave(leaving=leaving))
 
     def recover(self, lost: Sequence[Member]) -> None:
         """Declare members lost for ever, on an operator's word."""

@@ -42,6 +42,8 @@ from p2praft.raft.messages import (
 )
 from transport import PeerId
 
+MAX_LEFT = 16
+"""Histories that were yielded and are remembered; nobody meets so many."""
 NO_HISTORY = bytes(16)
 
 
@@ -89,6 +91,7 @@ class Context:
         commit: Highest index known to be committed.
         leader: Whom this member follows, itself if it leads, or None.
         bonded: Members that can be sent to, with what they said of themselves.
+        left: Histories that it has yielded: what it promised in them is forgotten, so it never takes them up again.
         leaving: Whether this member wants out of the voter set.
         snapshot: The newest one in the storage.
     """
@@ -121,6 +124,7 @@ class Context:
         self._incarnations: dict[PeerId, Member] = {me.peer_id: me}
         self._gone_of: tuple[Member, ...] | None = None
         self._gone: frozenset[Member] = frozenset()
+        self.left: deque[bytes] = deque(maxlen=MAX_LEFT)
         self.leaving = False
         self.answers: list[Accepted | Readable] = []
         self.events: list[EngineEvent] = []
@@ -269,6 +273,10 @@ class Context:
         self._archive = self._archive or archive
         self._held.clear()  # promises about a log that is no more
         self._save(HardState(attempt=self.state.attempt + take_back, lost=self.state.lost))
+
+    def leave_history(self) -> None:
+        """Never take up the present history again."""
+        self.left.append(self.history)
 
     def commit_up_to(self, index: int) -> None:
         """Entries up to ``index`` are committed; never goes back."""

@@ -195,6 +195,8 @@ class Engine:
             ctx.bonded[sender] = message
             if message.genesis is not None and message.genesis.history == ctx.history:
                 ctx.declare_lost(message.lost)
+                if message.founded:
+                    ctx.save_founded()
             self._reconsider = True
         elif isinstance(message, ProposeResponse):
             ctx.answers.append(Accepted(request=message.request, index=message.index))
@@ -258,7 +260,8 @@ class Engine:
         """
         ctx = self.ctx
         ctx.now = now
-        if snapshot.base.last.index <= ctx.commit or ctx.history not in (NO_HISTORY, snapshot.base.genesis.history):
+        history = snapshot.base.genesis.history
+        if snapshot.base.last.index <= ctx.commit or ctx.history not in (NO_HISTORY, history) or history in ctx.left:
             self.catch_up.stop()
             return False
         ctx.install(snapshot)
@@ -310,9 +313,15 @@ class Engine:
         self.ctx.now = now
         return isinstance(self.role, Leader) and self.role.transfer(to, self.ctx)
 
-    def leave(self) -> None:
-        """Ask to be no voter any more."""
-        self.ctx.leaving = True
+    def leave(self, *, leaving: bool = True) -> None:
+        """Ask to be no voter any more, or take that back."""
+        self.ctx.leaving = leaving
+
+    @property
+    def reaches_leader(self) -> bool:
+        """Whether there is a leader that a proposal can be handed to."""
+        leader = self.ctx.leader
+        return isinstance(self.role, Leader) or (leader is not None and leader in self.ctx.bonded)
 
     # --- outputs
 
@@ -382,7 +391,7 @@ class Engine:
     def _adopts(self, message: Message, sender: Member, history: bytes) -> bool:
         """Whether a member without history takes up this one; if it lacks the beginning, it says so."""
         ctx = self.ctx
-        if ctx.genesis is not None:
+        if ctx.genesis is not None or history in ctx.left:
             return False
         if isinstance(message, StateSync):
             return history == self.catch_up.history
@@ -419,7 +428,17 @@ class Engine:
                 senior.history.hex()[:8],
                 ctx.log.last.index,
             )
+            ctx.leave_history()
             self._lose_history(EventKind.YIELDED, f"yielded to history {senior.history.hex()[:8]}", archive=True)
+        elif why := founding.must_bury(ctx):
+            logger.warning(
+                "%s gives up its history %s: %s; its log of %d entries is archived",
+                ctx.me,
+                ctx.history.hex()[:8],
+                why,
+                ctx.log.last.index,
+            )
+            self._lose_history(EventKind.YIELDED, f"gave up a history: {why}", archive=True)
         if ctx.genesis is None:
             self._consider_founding()
 

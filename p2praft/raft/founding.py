@@ -12,6 +12,8 @@ The rules (DESIGN, "Where we differ from mosaik", 3):
 - Of two *founded* histories that meet, the senior one stays; the other yields, and is archived. A founder that does not
   know whether its genesis was committed yields as if it was.
 
+- A history all of whose voters have lost their memory is dead: who only follows it archives what it holds.
+
 Everything here is a question about a :class:`Context`; the engine acts on the answers.
 """
 
@@ -132,6 +134,17 @@ def must_yield(ctx: Context) -> Genesis | None:
     ]
     senior = min(others, key=lambda other: other.seniority, default=None)
     return senior if senior is not None and senior.seniority < genesis.seniority else None
+
+
+def must_bury(ctx: Context) -> str | None:
+    """Why a founded history that we only follow can never go on, if so.
+
+    All of its voters have lost their memory, so nobody can ever lead it, and it must not keep others from founding. Should we
+    only not know its present voters, they will feed us again.
+    """
+    if ctx.founded and ctx.me not in ctx.voters and ctx.voters and len(ctx.gone(ctx.voters)) == len(ctx.voters):
+        return "all of its voters have lost their memory"
+    return None
 
 
 def may_adopt(request: AppendEntries, sender: Member, history: bytes, ctx: Context) -> bool:

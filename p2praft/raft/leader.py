@@ -61,6 +61,7 @@ class Leader:
         self._round = 0
         self._uncommitted = 0
         self._commit_at_heartbeat = ctx.commit
+        self._founds = not ctx.founded
         self._founded_serial: int | None = None
         last = ctx.log.last.index
         for member in sorted({*ctx.voters, *ctx.bonded} - {ctx.me}):
@@ -85,7 +86,8 @@ class Leader:
     def propose(self, payload: OpenSession | Commands, proposer: PeerId, ctx: Context) -> Index:
         """Append a payload; 0 if proposals are not taken now."""
         size = sum(map(len, payload.commands)) if isinstance(payload, Commands) else 0
-        if not ctx.founded or self.transfer_to or self._uncommitted + size > MAX_UNCOMMITTED:
+        founding = not ctx.founded or self._founded_serial is not None
+        if founding or self.transfer_to or self._uncommitted + size > MAX_UNCOMMITTED:
             return Index(0)
         return self._append(payload, proposer, ctx)
 
@@ -135,6 +137,8 @@ class Leader:
         self._look_after_voters(ctx)
         self._commit_at_heartbeat = ctx.commit
         self._round += 1
+        for member in [member for member in self.progress if member not in ctx.voters and member not in ctx.bonded]:
+            del self.progress[member]  # a voter that was replaced
         for member, progress in self.progress.items():
             progress.paused = progress.told_to_install = False
             self._send(member, progress, ctx)
@@ -227,9 +231,14 @@ class Leader:
         for member, progress in self.progress.items():
             if progress.commit < ctx.commit and not progress.probing:
                 self._send(member, progress, ctx, always=True)
+                progress.commit = ctx.commit  # whoever cannot be told now hears of it with a heartbeat
 
     def _advance_founding(self, ctx: Context) -> None:
-        """A genesis commits once every founder holds it, and nobody hears of it before we cannot forget it."""
+        """A genesis commits once every founder holds it, and nobody hears of it before we cannot forget it.
+
+        Then comes a no-op: whoever holds that knows of the commit, so once it is committed a quorum does, and the death of
+        its writer no longer makes the genesis void.
+        """
         if self._founded_serial is None:
             if all(self._counted(founder, ctx) >= 1 for founder in ctx.voters):
                 ctx.save_founded()
@@ -237,6 +246,7 @@ class Leader:
         elif ctx.is_durable(self._founded_serial):
             self._founded_serial = None
             ctx.commit_up_to(1)
+            self._append(NoOp(), ctx.me.peer_id, ctx)
 
     def _counted(self, member: Member, ctx: Context) -> int:
         if member == ctx.me:
@@ -291,11 +301,14 @@ class Leader:
             ctx.send(member, InstallSnapshot(term=ctx.term, base=ctx.log.base, round=self._round))
 
     def _feeds(self, member: Member, ctx: Context) -> bool:
-        """Whether the member takes our history: it has none, or ours. Nobody but founders gets an uncommitted genesis."""
+        """Whether the member takes our history: it has none, or ours.
+
+        Nobody but founders gets a genesis before a quorum of them knows that it is committed.
+        """
         standing = ctx.bonded.get(member)
         if standing is None or ctx.log.stable == 0:
             return False
-        if not ctx.founded and member not in ctx.voters:
+        if self._founds and ctx.commit <= 1 and member not in ctx.voters:
             return False
         return standing.genesis is None or standing.genesis.history == ctx.history
 

@@ -1,6 +1,6 @@
 """What all roles share, handled once and in this order.
 
-1. A message of an older term is dropped.
+1. A message of an older term is dropped; a leader that sent it hears of the newer one.
 2. State sync goes to its provider.
 3. A newer term makes any role a follower, of the message's sender if it leads that term.
 4. A request for a vote is answered, whatever the role (the table is :func:`cast_vote`).
@@ -22,7 +22,10 @@ from p2praft.raft.effects import EventKind
 from p2praft.raft.follower import Follower
 from p2praft.raft.leader import Leader
 from p2praft.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
     Cursor,
+    InstallSnapshot,
     Member,
     Message,
     PreVote,
@@ -43,6 +46,13 @@ def receive(role: Role, message: Message, sender: Member, ctx: Context) -> Role:
     """Handle one message of this member's history; the role to go on with."""
     if message.term is not None and message.term < ctx.term:
         logger.debug("%s drops a stale %s of term %d from %s", ctx.me, type(message).__name__, message.term, sender)
+        if isinstance(message, AppendEntries | InstallSnapshot):
+            # Paper, figure 2, AppendEntries, rule 1. Without it a leader that cannot reach its successor would go on for
+            # ever, and a member that is ahead of its leader's term would never be fed again.
+            denial = AppendEntriesResponse(
+                term=ctx.term, vote=Vote.ABSTAINED, matched=False, last=ctx.log.last, round=message.round
+            )
+            ctx.send_when_durable(sender, denial)
         return role
     if isinstance(message, StateSync):
         ctx.provider.receive(message, sender, ctx)

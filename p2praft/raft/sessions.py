@@ -73,6 +73,9 @@ class SessionTable:
             return Verdict.REPEAT if commands.first + len(commands.commands) - 1 <= session.last else Verdict.APPLY
         return Verdict.APPLY if commands.first == session.last + 1 else Verdict.GAP
 
+    def __contains__(self, session_id: object) -> bool:
+        return session_id in self._sessions
+
     def repeated(self, commands: Commands) -> int:
         """How many of the commands, from the front, were applied before."""
         return self._sessions[commands.session].last + 1 - commands.first

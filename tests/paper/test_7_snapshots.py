@@ -10,10 +10,11 @@ from tests.raft.support import Bench, append, at, entry, genesis, log, only
 from tests.raft.test_catchup import asked, compacted_leader, fetch_all, install, offer, snapshot_at
 
 
-def test_an_older_term_is_answered_by_nothing() -> None:
-    """Figure 13, rule 1: reply immediately if term < currentTerm; like every message of an older term, it is dropped."""
+def test_an_older_term_is_answered_at_once() -> None:
+    """Figure 13, rule 1: reply immediately if term < currentTerm."""
     bench = Bench(3, 2, 3)
-    assert bench.receive(install(40), bench.voters[1]) == []
+    [answer] = only(bench.receive(install(40), bench.voters[1]), AppendEntriesResponse)
+    assert (answer.term, answer.matched) == (3, False)
 
 
 def test_it_makes_a_candidate_of_its_term_follow() -> None:

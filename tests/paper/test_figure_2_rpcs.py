@@ -82,9 +82,11 @@ def test_2_a_newer_term_brings_a_new_vote() -> None:
 
 
 def test_1_entries_of_an_older_term_are_not_taken() -> None:
-    """AppendEntries 1: reply false if term < currentTerm. Ours drops it without an answer."""
+    """AppendEntries 1: reply false if term < currentTerm."""
     bench = Bench(3, 2, term=5)
-    assert bench.receive(append(4, at(2, 2), entry(4, 3), commit=3), bench.voters[1]) == []
+    sent = bench.receive(append(4, at(2, 2), entry(4, 3), commit=3), bench.voters[1])
+    [response] = only(sent, AppendEntriesResponse)
+    assert (response.term, response.matched, response.vote) == (5, False, Vote.ABSTAINED)
     assert (bench.engine.last, bench.engine.commit, bench.engine.leader) == (at(2, 2), 0, None)
 
 

@@ -18,6 +18,7 @@ from p2praft.raft.messages import (
     Genesis,
     Member,
     Message,
+    OpenSession,
     PreVote,
     RequestVote,
     Standing,
@@ -241,6 +242,43 @@ def test_who_is_no_founder_gets_nothing_uncommitted() -> None:
     assert not [o for o in birth.sent if o.to == member(4) and isinstance(o.message, AppendEntries)]
 
 
+def test_nothing_is_taken_before_the_commit_is_durable() -> None:
+    birth = writer()
+    birth.hold(member(2))
+    birth.hear(
+        AppendEntriesResponse(term=Term(1), vote=Vote.GRANTED, matched=True, last=birth.engine.last, round=1),
+        member(3),
+        persist=False,
+    )
+    assert birth.engine.ctx.founded
+    birth.engine.propose(1, OpenSession(nonce=bytes(16)))
+    assert birth.engine.last.index == 1, "an entry that only the others keep would make them deny us for ever"
+
+
+def test_a_no_op_follows_the_genesis_and_who_is_no_founder_is_fed_once_that_is_committed() -> None:
+    birth = writer()
+    birth.meet(member(9), standing())
+    birth.hold(member(2))
+    birth.hold(member(3))
+    assert (birth.engine.commit, birth.engine.last.index) == (1, 2)
+    birth.wait(0.5)
+    assert not [out for out in birth.sent if out.to == member(9) and isinstance(out.message, AppendEntries)]
+    birth.hold(member(2))  # it holds the no-op, and so knows of the commit
+    birth.wait(0.2)
+    assert birth.engine.commit == 2
+    assert [out for out in birth.sent if out.to == member(9) and isinstance(out.message, AppendEntries)]
+
+
+def test_a_founder_learns_from_anybody_that_its_genesis_is_founded() -> None:
+    birth, first, its_writer = founder()
+    birth.engine.bond_down(its_writer, birth.now)
+    assert not birth.engine.ctx.founded
+    birth.meet(member(3), standing(first, founded=True, attempt=0))
+    assert birth.engine.ctx.founded
+    birth.wait(2.0)
+    assert any(isinstance(out.message, PreVote) for out in birth.sent), "it may lead now"
+
+
 def test_who_is_no_founder_does_not_take_an_uncommitted_genesis() -> None:
     entries = log([member(1), member(2), member(3)])
     first = entries[0].payload
@@ -425,6 +463,38 @@ def test_a_founder_does_not_yield_to_a_junior_history_but_waits_for_its_writer()
     birth, first, _ = founder()
     birth.meet(member(9), standing(genesis([member(9)], history=OTHER), founded=True, attempt=1))
     assert birth.held() == first
+
+
+def test_a_history_that_was_yielded_is_never_taken_up_again() -> None:
+    birth, first, its_writer = founder()
+    entries = log([member(1), member(2), member(3)])
+    senior = genesis([member(number) for number in range(4, 9)], history=OTHER)
+    birth.meet(member(4), standing(senior, founded=True, attempt=1))
+    assert birth.held() is None
+    birth.hear(append(1, START, *entries, commit=1), its_writer, history=first.history)
+    assert birth.held() is None, "it would acknowledge and vote anew, and has forgotten how it did before"
+    theirs = log([member(number) for number in range(4, 9)], first=senior)
+    birth.hear(append(1, START, *theirs, commit=1), member(4), history=OTHER)
+    assert birth.held() == senior
+
+
+def test_who_only_follows_a_history_buries_it_when_all_of_its_voters_have_lost_their_memory() -> None:
+    voters = [member(1, volatile=True), member(2, volatile=True)]
+    entries = log(voters)
+    first = entries[0].payload
+    assert isinstance(first, Genesis)
+    birth = Birth(9, preference=LeadershipPreference.OBSERVER)
+    birth.meet(voters[0], standing(first, founded=True, attempt=1))
+    birth.hear(append(1, START, *entries, commit=1), voters[0], history=first.history)
+    assert birth.held() == first
+    birth.meet(member(1, volatile=True, incarnation=2), standing())
+    assert birth.held() == first, "one voter is left"
+    birth.meet(member(2, volatile=True, incarnation=2), standing())
+    assert birth.held() is None
+    assert birth.writes[-1].archive
+    assert [out.message.genesis for out in birth.sent if isinstance(out.message, Standing)][-1] is None, (
+        "they may found"
+    )
 
 
 def test_the_senior_history_stays() -> None:

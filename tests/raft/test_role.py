@@ -11,12 +11,14 @@ from p2praft.raft.candidate import Candidate
 from p2praft.raft.effects import EventKind
 from p2praft.raft.follower import Follower
 from p2praft.raft.messages import (
+    AppendEntries,
     AppendEntriesResponse,
     Configuration,
     FetchedEntries,
     FetchEntries,
     Index,
     Member,
+    Message,
     PreVoteResponse,
     RequestVote,
     RequestVoteResponse,
@@ -35,12 +37,25 @@ OBSERVER = LeadershipPreference.OBSERVER
 @pytest.mark.parametrize(
     "message", [request_vote(2, at(9, 9)), pre_vote(2, at(9, 9)), append(2, at(2, 2)), TimeoutNow(term=Term(2))]
 )
-def test_a_message_of_an_older_term_is_ignored(message: RequestVote) -> None:
+def test_a_message_of_an_older_term_changes_nothing_but_its_leader_hears_of_the_newer(message: Message) -> None:
     bench = Bench(3, 2, 3)
     deadline = bench.follower.deadline
-    assert bench.receive(message, bench.voters[1]) == []
+    answers = bench.receive(message, bench.voters[1])
+    assert len(answers) == isinstance(message, AppendEntries)
+    assert all(not answer.matched and answer.term == 3 for answer in only(answers, AppendEntriesResponse))
     assert bench.engine.term == 3
     assert bench.follower.deadline == deadline
+
+
+def test_a_leader_that_hears_of_a_newer_term_by_an_answer_steps_down() -> None:
+    bench = Bench(3, 2)
+    bench.lead()
+    term = bench.engine.term
+    denial = AppendEntriesResponse(
+        term=Term(term + 3), vote=Vote.ABSTAINED, matched=False, last=at(term + 3, 9), round=1
+    )
+    bench.receive(denial, bench.voters[1])
+    assert (bench.engine.role.name, bench.engine.term) == ("follower", term + 3)
 
 
 def test_a_stale_response_does_not_elect() -> None:
