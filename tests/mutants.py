@@ -166,6 +166,30 @@ MUTANTS = (
         new="if sum(self._counted(founder, ctx) >= 1 for founder in ctx.voters) * 2 > len(ctx.voters):",
     ),
     Mutant(
+        name="a founding leader takes entries before its knowledge of the commit is durable",
+        file="leader.py",
+        old="founding = not ctx.founded or self._founded_serial is not None",
+        new="founding = not ctx.founded",
+    ),
+    Mutant(
+        name="a founder does not learn from others that its genesis is founded",
+        file="engine.py",
+        old="                if message.founded:\n",
+        new="                if False:\n",
+    ),
+    Mutant(
+        name="a history that was yielded is taken up again",
+        file="engine.py",
+        old="if ctx.genesis is not None or history in ctx.left:",
+        new="if ctx.genesis is not None:",
+    ),
+    Mutant(
+        name="a stale leader hears nothing of the newer term",
+        file="role.py",
+        old="if isinstance(message, AppendEntries | InstallSnapshot):",
+        new="if False:",
+    ),
+    Mutant(
         name="a commit index is taken beyond what was verified",
         file="follower.py",
         old="ctx.commit_up_to(Index(min(request.leader_commit, request.last.index)))",

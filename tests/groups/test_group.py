@@ -9,6 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from p2praft import (
+    ApplyContext,
     CommandFailed,
     ConfigError,
     Consistency,
@@ -85,6 +86,50 @@ async def test_a_command_that_fails_fails_alike_everywhere_and_the_group_goes_on
             with pytest.raises(CommandFailed, match="TypeError: not a number: 'x'"):
                 await node.group.execute("x")
         assert await it.leader.group.execute(3) == 3
+
+
+@pytest.mark.parametrize("ours", [MemoryError, RecursionError])
+async def test_what_only_this_member_runs_into_is_no_outcome_but_its_end(ours: type[Exception]) -> None:
+    async with lab(3) as it:
+        odd = it.followers[0]
+
+        def apply(command: Any, ctx: ApplyContext) -> Any:
+            raise ours
+
+        odd.machine.apply = apply  # type: ignore[method-assign]
+        assert await it.leader.group.execute(3) == 3
+        with pytest.raises(P2PRaftError, match=ours.__name__):
+            await odd.group.execute(1)
+        assert await it.leader.group.execute(3) >= 6, "the others go on, and agree"
+
+
+async def test_without_a_leader_a_call_was_never_sent_and_can_be_cancelled_without_effect() -> None:
+    async with lab(3) as it:
+        alone = it.followers[0]
+        await alone.group.execute(1)
+        it.net.partition([alone.host], [node.host for node in it.nodes if node is not alone])
+        with anyio.fail_after(60):
+            while alone.group.leader is not None:
+                await anyio.sleep(0.1)
+        with pytest.raises(Offline, match="nothing was sent"):
+            await alone.group.execute(100, timeout=1)
+        with anyio.move_on_after(1):
+            await alone.group.execute(100)
+        it.net.heal()
+        await alone.group.when.online()
+        assert await alone.group.execute(1) == 2
+
+
+async def test_who_could_not_leave_in_time_stays() -> None:
+    async with lab(2) as it:
+        one, other = it.nodes
+        it.net.partition([one.host], [other.host])
+        with pytest.raises(Offline, match="did not let this member go"):
+            await one.group.leave(timeout=2)
+        it.net.heal()
+        await one.group.when.online()
+        await anyio.sleep(30)
+        assert one.network.peer_id in one.group.voters
 
 
 async def test_nothing_is_lost_when_the_leader_falls_silent() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from p2praft.errors import OutcomeUnknown
 from p2praft.groups.applier import Applied
 from p2praft.groups.proposals import MAX_PENDING, RETRY_DELAY, Proposals
 from p2praft.raft.messages import Commands, Index, OpenSession
-from p2praft.raft.sessions import Verdict
+from p2praft.raft.sessions import SessionTable, Verdict
 
 NONCE = b"n" * 16
 
@@ -171,3 +172,49 @@ def test_what_is_slow_to_arrive_is_sent_again_ever_more_rarely_until_something_c
     take(proposals, now)
     proposals.on_applied(applied(7, 1, b"A"), now)
     assert proposals.resend_at == now + 1.0
+
+
+def test_a_gap_is_answered_once_not_once_for_everything_behind_it(proposals: Proposals) -> None:
+    proposals.add((b"a",))
+    open_session(proposals)
+    take(proposals)  # this one is lost
+    for command in (b"b", b"c", b"d"):
+        proposals.add((command,))
+        take(proposals)
+    gap = Applied(session=7, verdict=Verdict.GAP)
+    proposals.on_applied(gap, 0.1)
+    assert take(proposals, 0.1)[1].commands == (b"a", b"b", b"c", b"d")
+    for _ in range(2):  # what was under way behind it
+        proposals.on_applied(gap, 0.2)
+        assert proposals.next_proposal(0.2) is None
+    proposals.on_applied(applied(7, 1, b"A", b"B"), 0.3)
+    proposals.on_applied(gap, 0.4)
+    assert take(proposals, 0.4)[1].commands == (b"c", b"d"), "another gap"
+
+
+def test_silence_behind_a_gap_is_answered_by_sending_again(proposals: Proposals) -> None:
+    proposals.add((b"a",))
+    open_session(proposals)
+    take(proposals)
+    proposals.on_applied(Applied(session=7, verdict=Verdict.GAP), 0.1)
+    take(proposals, 0.1)  # lost as well
+    assert proposals.resend_at < float("inf")
+    proposals.on_time(proposals.resend_at)
+    assert take(proposals, proposals.resend_at)[1].commands == (b"a",)
+
+
+def test_a_session_that_expired_out_of_sight_leaves_what_was_sent_unknown(proposals: Proposals) -> None:
+    sent = proposals.add((b"a",))
+    open_session(proposals)
+    take(proposals)
+    kept = proposals.add((b"b",))
+    proposals.on_restored(SessionTable(), 5.0)
+    assert isinstance(sent.failure, OutcomeUnknown)
+    assert sent.is_set()
+    assert not kept.is_set()
+    assert proposals.pending == 1
+    open_again = proposals.next_proposal(5.0)
+    assert open_again is not None
+    assert isinstance(open_again[1], OpenSession)
+    proposals.on_applied(Applied(session=9, nonce=NONCE), 5.0)
+    assert take(proposals, 5.0)[1] == Commands(session=9, first=1, settled=0, commands=(b"b",))

@@ -78,3 +78,21 @@ def test_failing_tells_every_reader(queries: Queries) -> None:
     error = RuntimeError("closed")
     queries.fail(error)
     assert one.failure is other.failure is error
+
+
+def test_another_history_says_nothing_about_the_indices_of_the_old(queries: Queries) -> None:
+    indexed, asked = queries.add(), None
+    assert queries.next_request(0.0) == 1
+    queries.on_answer(1, Index(50), 0.1, retry_delay=0.05)
+    asked = queries.add()
+    assert queries.next_request(0.1) == 2
+    queries.restart(0.2)
+    queries.on_answer(2, Index(50), 0.2, retry_delay=0.05)  # of the old history, late
+    queries.serve(Index(60))
+    assert not indexed.ready.is_set()
+    assert not asked.ready.is_set()
+    assert queries.next_request(0.2) == 3
+    queries.on_answer(3, Index(2), 0.3, retry_delay=0.05)
+    queries.serve(Index(60))
+    assert indexed.ready.is_set()
+    assert asked.ready.is_set()

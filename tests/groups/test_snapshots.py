@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -223,6 +223,39 @@ async def test_a_failing_snapshot_stops_nothing(caplog: pytest.LogCaptureFixture
         assert node.machine.value == 250
         assert base_of(node) == 0
     assert "snapshot() failed at entry 100" in caplog.text
+
+
+async def test_a_snapshot_that_changes_while_it_is_encoded_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The machine hands out its live state, against the rules."""
+    async with lab(1, snapshot_every=100) as made:
+        [node] = made.nodes
+
+        def chunks(snapshot: Any) -> Iterator[bytes]:
+            yield b"x" * (MAX_CHUNK + 1)
+            raise RuntimeError("dictionary changed size during iteration")
+
+        node.machine.chunks = chunks  # type: ignore[method-assign]
+        await write(node, 250)
+        assert node.machine.value == 250
+        assert base_of(node) == 0
+    assert "cannot be encoded: RuntimeError: dictionary changed size" in caplog.text
+
+
+async def test_a_fetched_snapshot_of_a_history_that_was_left_is_nobody_s_failure() -> None:
+    async with lab(1) as made:
+        [node] = made.nodes
+        snapshots = node.group._worker.snapshots
+        gone = Snapshot(base=node.group._worker.engine.ctx.log.base_at(1), chunks=1, digest=bytes(32))
+        decode = snapshots._decode
+
+        def yielded_meanwhile(snapshot: Snapshot, pending: bool) -> Any:
+            snapshots.reset()
+            return decode(snapshot, pending)
+
+        snapshots._decode = yielded_meanwhile  # type: ignore[method-assign]
+        snapshots.take(gone)
+        assert await node.group.execute(1) == 1
+        assert node.group.failure is None
 
 
 def test_the_interval_is_part_of_the_group() -> None:

@@ -272,7 +272,7 @@ def test_a_no_op_follows_the_genesis_and_who_is_no_founder_is_fed_once_that_is_c
 def test_a_founder_learns_from_anybody_that_its_genesis_is_founded() -> None:
     birth, first, its_writer = founder()
     birth.engine.bond_down(its_writer, birth.now)
-    assert not birth.engine.ctx.founded
+    assert not birth.engine.ctx.state.founded
     birth.meet(member(3), standing(first, founded=True, attempt=0))
     assert birth.engine.ctx.founded
     birth.wait(2.0)

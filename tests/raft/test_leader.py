@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from p2praft.raft.effects import Accepted, Readable
 from p2praft.raft.follower import Follower
-from p2praft.raft.leader import COMMIT_DELAY
+from p2praft.raft.leader import COMMIT_DELAY, Leader
 from p2praft.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
@@ -25,7 +25,7 @@ from p2praft.raft.messages import (
     Vote,
 )
 from p2praft.raft.progress import WINDOW_MESSAGES
-from tests.raft.support import Bench, at, genesis, member, only
+from tests.raft.support import Bench, at, entry, genesis, member, only
 
 
 def response(
@@ -453,3 +453,39 @@ def test_a_leader_that_is_no_voter_any_more_resigns_once_that_is_committed() -> 
     assert bench.engine.is_leader
     bench.acknowledge(*bench.voters[1:])
     assert isinstance(bench.engine.role, Follower)
+
+
+def test_a_voter_that_is_away_does_not_keep_an_idle_leader_awake() -> None:
+    bench = Bench(3, 2)
+    bench.lead()
+    bench.engine.bond_down(bench.voters[2], bench.now)
+    bench.engine.propose(1, OpenSession(nonce=bytes(16)))
+    bench.take()
+    answer = AppendEntriesResponse(
+        term=bench.engine.term, vote=Vote.GRANTED, matched=True, last=bench.engine.last, round=9
+    )
+    bench.receive(answer, bench.voters[1])
+    assert bench.engine.commit == bench.engine.last.index
+    ticks = 0
+    end = bench.now + 0.14  # less than to the next heartbeat but one
+    while bench.engine.deadline < end:
+        bench.now = bench.engine.deadline
+        bench.engine.tick(bench.now)
+        bench.take()
+        ticks += 1
+    assert ticks <= 3
+
+
+def test_a_voter_that_was_replaced_is_forgotten() -> None:
+    bench = Bench(3, 2)
+    bench.lead()
+    leader = bench.engine.role
+    assert isinstance(leader, Leader)
+    gone = bench.voters[2]
+    bench.engine.bond_down(gone, bench.now)
+    left = Configuration(voters=tuple(bench.voters[:2]))
+    bench.engine.ctx.persist((entry(bench.engine.term, bench.engine.last.index + 1, left),))
+    bench.take()
+    bench.now = bench.engine.deadline
+    bench.engine.tick(bench.now)
+    assert gone not in leader.progress
