@@ -27,7 +27,8 @@ class ConsensusConfig:
         election_timeout_jitter: Up to this many random seconds are added, so that members do not collide.
         bootstrap_delay: Seconds that a member without history waits for others before it founds one.
         expect: How many eligible members must be bonded before a history is founded. More than half of the nodes
-            that could ever found the group makes a second history impossible.
+            that could ever found the group makes a second history impossible, if they keep their logs: a founder
+            whose memory died with its process is a new node, and may found again beside nodes that know of nothing.
         max_voters: Upper bound on the voter set.
         voter_grace: Seconds that a voter's bond may be gone before the voter is replaced.
         forward_timeout: Seconds after which an unanswered forwarded command is sent again.
