@@ -142,9 +142,9 @@ def must_bury(ctx: Context) -> str | None:
     All of its voters have lost their memory, so nobody can ever lead it, and it must not keep others from founding. Should we
     only not know its present voters, they will feed us again.
     """
-    if ctx.founded and ctx.me not in ctx.voters and ctx.voters and len(ctx.gone(ctx.voters)) == len(ctx.voters):
-        return "all of its voters have lost their memory"
-    return None
+    if not ctx.founded or ctx.me in ctx.voters or ctx.leader in ctx.bonded:
+        return None
+    return "all of its voters have lost their memory" if len(ctx.gone(ctx.voters)) == len(ctx.voters) else None
 
 
 def may_adopt(request: AppendEntries, sender: Member, history: bytes, ctx: Context) -> bool:

@@ -56,6 +56,8 @@ FAULTS = [
     "leave",
 ]
 
+RECEIVING = 0.02
+"""How often a peer is in the midst of a long message when a timer strikes."""
 TRAIL = 5
 """Entries that stay before a snapshot: few, so that members often find the log compacted."""
 
@@ -444,10 +446,18 @@ class World:
                 return
             node.wake_at = float("inf")
             assert node.engine is not None
+            self._show_signs_of_life(node)
             node.engine.tick(self.now)
             self.pump(node)
 
         self.after(max(0.0, deadline - self.now), wake)
+
+    def _show_signs_of_life(self, node: Node) -> None:
+        """As the worker does before a timer strikes: packets of a bonded peer come even when its messages say nothing."""
+        assert node.engine is not None
+        for number, (member, _) in node.bonds.items():
+            if self.reaches(number, node.number) and self.nodes[number - 1].alive:
+                node.engine.sign_of_life(member, self.now, receiving=self.rng.random() < RECEIVING)
 
     # --- the network
 
