@@ -5,6 +5,7 @@ Run it: ``python examples/sensors.py``
 The gateways are processes of their own and vote. The sensors only observe: they hand readings in, and never count.
 """
 
+import contextlib
 import math
 import secrets
 import subprocess
@@ -68,7 +69,11 @@ async def sensor(name: str, group: Group, gaps: list[float]) -> None:
 def start_gateway(secret: str, seeds: list[str]) -> tuple[subprocess.Popen[str], str]:
     """A gateway's process and its address."""
     process = subprocess.Popen(
-        [sys.executable, __file__, secret, *seeds], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, secret, *seeds],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for us alone; we end the gateways
     )
     assert process.stdout is not None
     return process, process.stdout.readline().strip()
@@ -133,4 +138,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(gateway, *sys.argv[1:]) if sys.argv[1:] else anyio.run(main)
+    with contextlib.suppress(KeyboardInterrupt):
+        anyio.run(gateway, *sys.argv[1:]) if sys.argv[1:] else anyio.run(main)

@@ -8,12 +8,12 @@ import sys
 def main() -> None:
     """Entry point; says what to install if the extra is missing."""
     try:
-        import click  # noqa: F401
-        import rich  # noqa: F401
-    except ImportError as error:
-        print(f"error: the command needs {error.name!r}: pip install 'p2praft[cli]'", file=sys.stderr)
-        sys.exit(1)
-    try:
+        try:
+            import click  # noqa: F401
+            import rich  # noqa: F401
+        except ImportError as error:
+            print(f"error: the command needs {error.name!r}: pip install 'p2praft[cli]'", file=sys.stderr)
+            sys.exit(1)
         from p2praft.cli.app import run
 
         run()

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from typing import NoReturn
 
 import click
 
 from p2praft import __version__
 from p2praft.cli import logs
-from p2praft.cli.output import emit
+from p2praft.cli.output import emit, fail_unexpectedly
 from p2praft.cli.words import ELSEWHERE, Words
 
 
-def run() -> None:
+def run() -> NoReturn:
     """The command; usage errors exit with 2, and with --json they are JSON too."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as on standard error: not every terminal has every letter
+    try:
+        status = _status()
+        sys.stdout.flush()  # while somebody can still be told that it fails
+    except Exception as error:
+        fail_unexpectedly(error, as_json="--json" in sys.argv[1:])
+    sys.exit(status)
+
+
+def _status() -> int:
+    """Run the command; its exit status."""
     try:
         status = command.main(prog_name="p2praft", standalone_mode=False)
-        sys.exit(status if isinstance(status, int) else 0)
+        return status if isinstance(status, int) else 0
     except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        return stop.exit_code
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except click.Abort:
-        sys.exit(130)
+        return 130
     except click.ClickException as raised:
         error = _with_source(raised)
         if "--json" in sys.argv[1:]:
@@ -31,7 +47,7 @@ def run() -> None:
             logs.say(error.format_message(), level="error")
         else:
             error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
 
 
 def _with_source(error: click.ClickException) -> click.ClickException:

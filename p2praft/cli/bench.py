@@ -181,7 +181,7 @@ def _print(bench: Bench, results: list[dict[str, Any]]) -> None:
         for result in results
         if result["measure"] != "failover"
     ]
-    print_table("", ["", "THROUGH THE", "AT ONCE", "A SECOND", "MEDIAN", "99 %"], rows)
+    print_table(["", "THROUGH THE", "AT ONCE", "A SECOND", "MEDIAN", "99 %"], rows)
     for result in results:
         if result["measure"] == "failover":
             print(

@@ -16,13 +16,14 @@ from p2praft.cli.doctor.node import examine_node
 from p2praft.cli.doctor.peer import peer_or_place
 from p2praft.cli.measure import measure
 from p2praft.cli.output import CommandError
+from p2praft.cli.runtime import answers
 from p2praft.cli.snapshot import operations as backups
 from p2praft.collections import Map, MapReader
 from p2praft.errors import P2PRaftError
 from p2praft.groups.group import Consistency, Group
 from p2praft.map_operations import map_delete, map_get, map_list, map_set, map_watch
 from p2praft.network import Network
-from p2praft.views import group_view, peer_view, status_view
+from p2praft.views import group_detail, group_view, peer_view, status_view
 from transport import PeerId, TransportError
 
 logger = logging.getLogger("p2praft.control")
@@ -71,7 +72,16 @@ class ControlServer:
         self.streaming = 0
 
     async def serve(self, path: Path, *, task_status: TaskStatus[None]) -> None:
-        """Answer until cancelled."""
+        """Answer until cancelled.
+
+        Raises:
+            CommandError: Another node answers there: two with one identity would take each other's place everywhere.
+        """
+        if answers(path):
+            raise CommandError(
+                "Running",
+                "another node with this identity runs here; stop it first, or give this node an identity of its own",
+            )
         path.unlink(missing_ok=True)
         listener = await anyio.create_unix_listener(path, mode=0o600)
         task_status.started()
@@ -192,7 +202,8 @@ class ControlServer:
         raise KeyError(request["step"])
 
     async def _top(self, request: Request) -> Any:
-        return {**await self._status(request), "known": await self._peers(request)}
+        groups = [group_detail(self._network, group) for group in self._network.groups.values()]
+        return {**await self._status(request), "groups": groups, "known": await self._peers(request)}
 
     async def _doctor(self, request: Request) -> Any:
         target = peer_or_place(request["target"]) if request.get("target") else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from p2praft.cli.options import json_option
@@ -29,10 +31,12 @@ def id_new(file: str, as_json: bool) -> None:
 
 
 @identity_group.command("show")
-@click.argument("file", type=click.Path(dir_okay=False))
+@click.argument("file", type=click.Path(), metavar="FILE|DIR")
 @json_option
 def id_show(file: str, as_json: bool) -> None:
-    """Show the peer id of the key in FILE."""
+    """Show the peer id of the key in FILE, or of the node with data directory DIR."""
+    if os.path.isdir(file):
+        file = os.path.join(file, "identity.key")
     try:
         key = SecretKey.load(file)
     except TransportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -12,6 +13,8 @@ from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
+
+from p2praft.cli.printable import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -43,7 +46,7 @@ def configure(level: str | None, *, as_json: bool) -> None:
     for former in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
         root.removeHandler(former)
     handler = _Handler()
-    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    plain = PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if as_json else plain)
     root.addHandler(handler)
     root.setLevel((level or "warning").upper())
@@ -84,10 +87,11 @@ def say(message: str, *, level: str = "info", **facts: Any) -> None:
     if _state["json"]:
         line = json_line(time.time(), level, "p2praft.cli", message, **facts)
     elif level == "error":
-        line = f"error: {message}"
+        line = f"error: {printable(message)}"
     else:
-        line = f"{time.strftime('%H:%M:%S')} {message}"
-    print(line, file=sys.stderr, flush=True)
+        line = f"{time.strftime('%H:%M:%S')} {printable(message)}"
+    with contextlib.suppress(OSError):  # nobody is left to be told; a node goes on without its log
+        print(line, file=sys.stderr, flush=True)
 
 
 def json_line(at: float, level: str, logger: str, message: str, **facts: Any) -> str:
@@ -95,6 +99,13 @@ def json_line(at: float, level: str, logger: str, message: str, **facts: Any) ->
     when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     known = {name: fact for name, fact in facts.items() if fact is not None}
     return json.dumps({"time": when, "level": level, "logger": logger, "message": message, **known}, default=str)
+
+
+class PlainFormatter(logging.Formatter):
+    """Log records for people: nothing of what a peer sent breaks the line, or reaches the terminal as a control."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- the standard library's name
+        return printable(super().formatMessage(record))
 
 
 class JsonFormatter(logging.Formatter):

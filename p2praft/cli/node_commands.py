@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from p2praft.cli.client import ask
-from p2praft.cli.options import checked, group_argument, json_option, node_option
+from p2praft.cli.options import Number, checked, group_argument, json_option, node_option
 from p2praft.cli.output import emit, execute, print_table
+from p2praft.cli.printable import printable
 from transport import PeerId
 
 
@@ -21,12 +22,11 @@ def status_command(node: str | None, as_json: bool) -> None:
         return
     print(f"node     {status['address']}")
     others = "1 other node" if status["peers"] == 1 else f"{status['peers']} other nodes"
-    print(f"network  {status['network']}, {others}, up for {status['uptime']:.0f} s")
+    print(f"network  {printable(status['network'])}, {others}, up for {status['uptime']:.0f} s")
     for group in status["groups"]:
         leader = "it leads" if group["is_leader"] else f"leader {_short(group['leader'])}"
-        print(
-            f"group    {group['name']}: {group['role']} in term {group['term']}, {leader}, {group['committed']} committed"
-        )
+        name = printable(group["name"])
+        print(f"group    {name}: {group['role']} in term {group['term']}, {leader}, {group['committed']} committed")
 
 
 @click.command("peers")
@@ -50,7 +50,7 @@ def peers_command(node: str | None, as_json: bool) -> None:
         ]
         for p in peers
     ]
-    print_table("", ["PEER", "STATUS", "RTT", "ADDRESSES", "GROUPS", "TAGS"], rows)
+    print_table(["PEER", "STATUS", "RTT", "ADDRESSES", "GROUPS", "TAGS"], rows, shrink="ADDRESSES")
 
 
 @click.command("groups")
@@ -76,7 +76,8 @@ def groups_command(node: str | None, as_json: bool) -> None:
         ]
         for g in groups
     ]
-    print_table("", ["GROUP", "ROLE", "TERM", "LEADER", "COMMITTED", "VOTERS", "BONDS", "ONLINE"], rows)
+    columns = ["GROUP", "ROLE", "TERM", "LEADER", "COMMITTED", "VOTERS", "BONDS", "ONLINE"]
+    print_table(columns, rows, shrink="VOTERS")
 
 
 def peer_id_or_beginning(text: str) -> str:
@@ -122,7 +123,7 @@ def leave_command(group: str, node: str | None, as_json: bool) -> None:
 @click.command("recover", short_help="Declare unreachable voters lost for ever: disks that burnt.")
 @group_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--timeout", type=click.FloatRange(1, 600), default=30.0, show_default=True, help="Seconds to wait.")
+@click.option("--timeout", type=Number(1, 600), default=30.0, show_default=True, help="Seconds to wait.")
 @node_option
 @json_option
 def recover_command(group: str, yes: bool, timeout: float, node: str | None, as_json: bool) -> None:

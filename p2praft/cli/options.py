@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,6 +13,34 @@ from p2praft.errors import P2PRaftError
 from transport import TransportError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Number(click.FloatRange):
+    """A number within bounds; click's own takes NaN, which no bound holds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+class UnicodeText(click.types.StringParamType):
+    """Text that others can read: bytes of the command line that are not in its encoding are refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = super().convert(value, param, ctx)
+        if not is_unicode(text):
+            self.fail(f"{text!r} is not text: it has bytes that are not UTF-8.", param, ctx)
+        return text
+
+
+def is_unicode(text: str) -> bool:
+    """Whether all of it could be decoded: bytes that could not stand in it as surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+UNICODE = UnicodeText()
 
 
 def checked(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -46,7 +75,7 @@ def node_option(function: F) -> F:
 
 def group_argument(function: F) -> F:
     """``GROUP``: the same for every command about a group."""
-    return click.argument("group", shell_complete=complete_group)(function)
+    return click.argument("group", type=UNICODE, shell_complete=complete_group)(function)
 
 
 def weak_option(function: F) -> F:
@@ -56,6 +85,6 @@ def weak_option(function: F) -> F:
 
 def timeout_option(function: F) -> F:
     """``--timeout``: how long a write may take."""
-    return click.option(
-        "--timeout", default=10.0, show_default=True, type=click.FloatRange(0.05, 3600), help="Seconds."
-    )(function)
+    return click.option("--timeout", default=10.0, show_default=True, type=Number(0.05, 3600), help="Seconds.")(
+        function
+    )

@@ -62,10 +62,10 @@ def find_node(choice: str | None) -> Path:
             raise CommandError(
                 "NoNode", f"no node has run with data directory {choice}; start one with `p2praft up`"
             ) from None
-        if not _answers(path):
+        if not answers(path):
             raise CommandError("NoNode", f"no node runs with data directory {choice} now; start it with `p2praft up`")
         return path
-    running = [path for path in sorted(runtime_directory().glob("*.sock")) if _answers(path)]
+    running = [path for path in sorted(runtime_directory().glob("*.sock")) if answers(path)]
     if choice:
         running = [path for path in running if path.stem.startswith(choice[:20])]
         if not running:
@@ -82,7 +82,8 @@ def find_node(choice: str | None) -> Path:
     return running[0]
 
 
-def _answers(path: Path) -> bool:
+def answers(path: Path) -> bool:
+    """Whether a node listens at a control socket; what a killed one left there is removed."""
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
         try:
             probe.connect(str(path))

@@ -20,8 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from p2praft.cli.client import ask_at
-from p2praft.cli.options import json_option, node_option
+from p2praft.cli.options import Number, json_option, node_option
 from p2praft.cli.output import CommandError, console, emit, execute
+from p2praft.cli.printable import printable
 from p2praft.cli.runtime import find_node
 
 try:
@@ -101,7 +102,7 @@ def frame(status: dict[str, Any], peers: list[dict[str, Any]], rates: Rates, *, 
     doubtful = len(peers) - alive
     head = Text.assemble(
         ("p2praft ", "bold"),
-        (status["network"], "bold cyan"),
+        (printable(status["network"]), "bold cyan"),
         f"  node {me[:8]} at {status['address'].partition('@')[2]}",
         f"  up {duration(status['uptime'])}",
     )
@@ -123,7 +124,7 @@ def frame(status: dict[str, Any], peers: list[dict[str, Any]], rates: Rates, *, 
 def _group_line(group: dict[str, Any], rates: Rates) -> Text:
     rate = rates.now.get(group["id"])
     state = Text("online", style="green") if group["online"] else Text("NO LEADER", style="bold red")
-    line = Text.assemble(("group ", "bold"), (group["name"], "bold cyan"), "  ", state)
+    line = Text.assemble(("group ", "bold"), (printable(group["name"]), "bold cyan"), "  ", state)
     line.append(f"  term {group['term']}  committed {group['committed']}/{group['log_position']['index']}")
     line.append(f"  {rate:.0f}/s" if rate is not None else "  -/s", style="bold")
     line.append(" " + sparkline(rates.history.get(group["id"], deque())), style="cyan")
@@ -178,9 +179,7 @@ def duration(seconds: float) -> str:
 
 @click.command("top", short_help="A running node and its groups, live in the terminal.")
 @click.option("--once", is_flag=True, help="Print one picture and end.")
-@click.option(
-    "--interval", default=1.0, show_default=True, type=click.FloatRange(0.1, 60), help="Seconds between two looks."
-)
+@click.option("--interval", default=1.0, show_default=True, type=Number(0.1, 60), help="Seconds between two looks.")
 @node_option
 @json_option
 def top_command(once: bool, interval: float, node: str | None, as_json: bool) -> None:

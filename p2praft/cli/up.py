@@ -106,10 +106,10 @@ async def up(options: UpOptions) -> None:
                 )
                 group = await stack.enter_async_context(handle)
             socket = socket_path(network.peer_id)
-            if options.data_dir is not None:
-                (Path(options.data_dir) / "control").write_text(f"{socket}\n")
             async with anyio.create_task_group() as tasks:
                 await tasks.start(ControlServer(network, started).serve, socket)
+                if options.data_dir is not None:  # once the socket is ours
+                    (Path(options.data_dir) / "control").write_text(f"{socket}\n")
                 page = await _start_api(network, api, tasks) if api is not None else None
                 tasks.start_soon(_report_peers, network, reporter)
                 if group is not None:

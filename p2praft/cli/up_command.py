@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from p2praft.cli import logs
 from p2praft.cli.config_file import Configurable, config_option
-from p2praft.cli.options import checked, json_option
+from p2praft.cli.options import UNICODE, checked, is_unicode, json_option
 from p2praft.cli.output import execute, fail
 from p2praft.cli.secret import read_secret
 from p2praft.cli.up import UpOptions, up
@@ -20,7 +20,7 @@ from transport import HostPort, PeerAddr, TransportError
 
 @click.command("up", cls=Configurable)
 @config_option
-@click.option("--network", metavar="NAME", help="The network to join. Required.")
+@click.option("--network", type=UNICODE, metavar="NAME", help="The network to join. Required.")
 @click.option(
     "--identity",
     type=click.Path(),
@@ -51,7 +51,7 @@ from transport import HostPort, PeerAddr, TransportError
     help="Any member's address; repeatable.",
 )
 @click.option("--lan", is_flag=True, help="Find nodes of the local network by mDNS, and be found (extra: lan).")
-@click.option("--group", metavar="NAME", help="Join a group and serve its replicated map.")
+@click.option("--group", type=UNICODE, metavar="NAME", help="Join a group and serve its replicated map.")
 @click.option(
     "--secret-file",
     type=click.Path(),
@@ -68,7 +68,7 @@ from transport import HostPort, PeerAddr, TransportError
     metavar="N",
     help="Found the group only once N members that may vote are there; all members need the same N.",
 )
-@click.option("--tag", "tags", multiple=True, metavar="T", help="A word that others see; repeatable.")
+@click.option("--tag", "tags", type=UNICODE, multiple=True, metavar="T", help="A word that others see; repeatable.")
 @click.option(
     "--data-dir", type=click.Path(), metavar="DIR", help="Keep identity and logs there; without it all lives in memory."
 )
@@ -139,6 +139,8 @@ def up_command(
             fail(type(error).__name__, str(error), as_json=as_json)
         if not secret:
             raise click.UsageError("--group needs its secret: give --secret-file FILE, or set P2PRAFT_SECRET")
+        if not is_unicode(secret):
+            raise click.UsageError("P2PRAFT_SECRET is not text: it has bytes that are not UTF-8")
     elif secret_file is not None or observer or reluctant:
         raise click.UsageError("--secret-file, --observer and --reluctant go with --group")
     try:

@@ -11,6 +11,7 @@ from p2praft.collections.history import Change
 from p2praft.collections.map_machine import MapMachine, MapState, Stored
 from p2praft.groups.group import Consistency, Group
 from p2praft.groups.machine import pack, unpack
+from p2praft.values import MAX_VERSION, fault_in
 
 MAX_KEY = 1024
 """Characters of a key at most."""
@@ -192,8 +193,8 @@ class MapReader(StructureReader[MapMachine], Generic[V]):
             prefix: Of the keys.
             since: The last version seen; 0 for everything from the start, or a reset; None for what comes from now on.
         """
-        if since is not None and (not isinstance(since, int) or since < 0):
-            raise StructureError(f"since={since!r} is not allowed: it is a version, 0 or more")
+        if since is not None and not _is_version(since):
+            raise StructureError(f"since={since!r} is not allowed: it is a version, 0 to {MAX_VERSION}")
         _check_prefix(prefix)
 
         def change(version: int, change: Change) -> MapChange[V] | None:
@@ -233,7 +234,8 @@ class Map(MapReader[V]):
 
         Args:
             key: 1 to 1024 characters.
-            value: What MessagePack knows (or ``encode`` makes it), up to 512 KiB encoded.
+            value: What MessagePack knows (or ``encode`` makes it), up to 512 KiB encoded; numbers finite, lists and
+                dicts at most 100 deep.
             expected: Only if the entry still has this version; 0 for "only if there is no entry".
             ttl: Seconds after which the entry ends by itself, measured by the log's time; None: it stays. Setting it
                 again sets its time anew.
@@ -306,9 +308,9 @@ class Map(MapReader[V]):
         if ttl is not None and (not isinstance(ttl, int | float) or not 0 < ttl <= MAX_TTL):
             raise StructureError(f"ttl={ttl!r} is not allowed: it is a number of seconds above 0, up to {MAX_TTL}")
         for key, version in (expected or {}).items():
-            if not isinstance(version, int) or version < 0:
+            if not _is_version(version):
                 raise StructureError(
-                    f"expected={version!r} for {key!r} is not allowed: it is a version, 0 for no entry"
+                    f"expected={version!r} for {key!r} is not allowed: it is a version, 0 (for no entry) to {MAX_VERSION}"
                 )
         pairs = [(key, _packed(key, self._encode(value))) for key, value in sets.items()]
         command = ["write", pairs, deletes, dict(expected) if expected else None, None if ttl is None else float(ttl)]
@@ -322,6 +324,10 @@ class Map(MapReader[V]):
 
 def _as_it_is(value: Any) -> Any:
     return value
+
+
+def _is_version(version: Any) -> bool:
+    return isinstance(version, int) and 0 <= version <= MAX_VERSION
 
 
 def _check_prefix(prefix: str) -> None:
@@ -339,6 +345,8 @@ def _check_key(key: Any) -> None:
 
 
 def _packed(key: str, value: Any) -> bytes:
+    if fault := fault_in(value):
+        raise StructureError(f"the value of {key!r} cannot be stored: {fault}")
     try:
         data = pack(value)
         unpack(data)  # what can be written but not read, such as a map whose keys are lists, is refused here

@@ -9,6 +9,7 @@ itself; the Origin is checked all the same.
 from __future__ import annotations
 
 import hmac
+import re
 
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,6 +25,8 @@ BODY_TIME = 10.0
 """Seconds that a client may take to send its body."""
 SEND_TIME = 20.0
 """Seconds that a client may leave a piece of an answer unread."""
+HOST = re.compile(r"(?:\[(?P<bracketed>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.-]+))(?::[0-9]*)?")
+"""What a Host header looks like: what stands in front of the port is all of the name, whatever comes behind."""
 OPEN = ("/", "/healthz", "/readyz")
 """Answered without a token: they say nothing of the network. So is what stands under ``/static/``: the empty page."""
 HEADERS = (
@@ -96,10 +99,9 @@ class Guard:
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header, without the port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower()
+    """The name in a Host header, without the port; empty if the header is not just that."""
+    found = HOST.fullmatch(host)
+    return (found["bracketed"] or found["name"]).lower() if found else ""
 
 
 class _Sender:

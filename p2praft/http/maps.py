@@ -17,6 +17,7 @@ from p2praft.http.operation import Api, Arguments, Operation, json_body
 from p2praft.http.parameters import Parameter
 from p2praft.http.problems import to_json
 from p2praft.map_operations import change_view, entry_view, map_delete, map_get, map_set
+from p2praft.values import MAX_VERSION
 
 KEY = Parameter(
     name="key",
@@ -37,7 +38,7 @@ EXPECTED = Parameter(
     kind="integer",
     about="Only if the entry still has this version; 0: only if there is no entry. Else 409, with the version it has.",
     low=0,
-    high=2**53,
+    high=MAX_VERSION,
 )
 TTL = Parameter(
     name="ttl",
@@ -140,7 +141,7 @@ def operations() -> tuple[Operation, ...]:
         kind="integer",
         about="The last version seen; without it, what comes from now on.",
         low=0,
-        high=2**53,
+        high=MAX_VERSION,
     )
     return (
         Operation(

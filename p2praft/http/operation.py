@@ -21,11 +21,9 @@ from p2praft.http.feed import EventLog
 from p2praft.http.parameters import Parameter, read_parameters
 from p2praft.http.problems import Problem, json_response, problem_response
 from p2praft.network import Network
+from p2praft.values import MAX_DEPTH
 
 logger = logging.getLogger("p2praft.http")
-
-MAX_DEPTH = 100
-"""Levels of a JSON value at most, far from where Python's own limit would strike whoever reads it."""
 
 STILL_HERE = 10.0
 """Seconds of silence after which a comment is sent on a stream, so that both sides notice a dead connection."""
@@ -195,34 +193,17 @@ async def json_body(request: Request) -> Any:
     """The JSON value that the body holds.
 
     Raises:
-        Problem: It is not JSON, or nested beyond ``MAX_DEPTH``.
+        Problem: It is not JSON, or nested beyond what Python reads; what is stored has narrower bounds.
     """
     body = await request.body()
     if not body:
         raise Problem(400, "BadRequest", "the body is empty; send a JSON value, text in quotation marks")
     try:
-        value = json.loads(body, parse_constant=_refuse)
-        if not _is_deep(value):
-            return value
+        return json.loads(body, parse_constant=_refuse)
     except RecursionError:
-        pass
+        raise Problem(400, "BadRequest", f"the body's JSON is nested too deeply: {MAX_DEPTH} levels at most") from None
     except ValueError as error:  # also UnicodeDecodeError, and numbers with thousands of digits
         raise Problem(400, "BadRequest", f"the body is not JSON ({error}); text stands in quotation marks") from None
-    raise Problem(400, "BadRequest", f"the body's JSON is nested too deeply: {MAX_DEPTH} levels at most")
-
-
-def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, list | dict)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not level:
-            return False
-    return True
 
 
 def _refuse(constant: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from p2praft.errors import (
     StorageError,
 )
 from p2praft.map_operations import NoSuchKey
+from p2praft.values import json_text
 
 STATUSES: tuple[tuple[type[P2PRaftError], int], ...] = (
     (Conflict, 409),
@@ -68,21 +68,8 @@ def problem_response(error: P2PRaftError) -> Response:
 
 
 def to_json(value: Any) -> str:
-    """As the command prints it: what JSON does not know becomes text; JSON has no NaN and no infinities."""
-    try:
-        return json.dumps(value, default=str, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except ValueError:
-        return json.dumps(_finite(value), default=str, ensure_ascii=False, separators=(",", ":"))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+    """As the command prints it, in the letters that it has: what JSON does not know becomes text or null."""
+    return json_text(value, ensure_ascii=False)
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("transport", "discovery", "p2praft")
 """Import packages, lowest first; each may import itself and those before it."""
 FLOORS = (
-    ("p2praft.errors", "p2praft.config"),
+    ("p2praft.errors", "p2praft.config", "p2praft.values"),
     ("p2praft.raft", "p2praft.storage"),
     (
         "p2praft.groups",
@@ -38,6 +38,7 @@ PURE = (
     ),
     *(f"transport/{name}.py" for name in ("wire", "handshake", "door", "lazy")),
     *(f"p2praft/collections/{name}.py" for name in ("sorted", "history", "map_machine")),
+    *("p2praft/values.py", "p2praft/cli/printable.py"),
 )
 IMPURE_MODULES = {
     *("anyio", "asyncio", "trio", "sniffio", "socket", "ssl", "select", "selectors", "threading", "multiprocessing"),

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,8 @@ def test_what_the_map_commands_ask(
         ("green", "green"),
         ("{broken", "{broken"),
         ("", ""),
-        ("NaN", "NaN"),
-        ("-Infinity", "-Infinity"),
+        ('"NaN"', "NaN"),
+        ("NaN and butter", "NaN and butter"),
     ],
 )
 def test_values_are_json_if_they_parse_as_json_else_text(p2praft: Run, fake: FakeNode, text: str, value: Any) -> None:
@@ -122,6 +123,67 @@ def test_values_are_json_if_they_parse_as_json_else_text(p2praft: Run, fake: Fak
     assert p2praft("map", "set", "g", "k", text).stdout == "version 1\n"
     assert fake.requests[0]["value"] == value
     assert type(fake.requests[0]["value"]) is type(value)
+
+
+@pytest.mark.parametrize("text", ["NaN", "-Infinity", "1e999", '[1, {"a": NaN}]', "[" * 600 + "]" * 600, "[" * 100_000])
+def test_values_that_no_map_stores_are_refused_before_a_node_is_asked(p2praft: Run, fake: FakeNode, text: str) -> None:
+    result = p2praft("map", "set", "g", "k", text)
+    assert (result.exit_code, result.stdout, fake.requests) == (1, "", [])
+    assert result.stderr.startswith("error: the value of 'k' cannot be stored: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["map", "set", "g", "k", "1", "--timeout", "nan"], "'nan' is not a number"),
+        (["map", "set", "g", "k", "1", "--ttl", "nan"], "'nan' is not a number"),
+        (["map", "delete", "g", "k", "--timeout", "NaN"], "'NaN' is not a number"),
+        (["recover", "g", "--timeout", "nan"], "'nan' is not a number"),
+        (["top", "--interval", "nan"], "'nan' is not a number"),
+        (["map", "set", "g", "k", "1", "--expect-version", "9" * 23], "is not in the range 0<=x<=9223372036854775807"),
+        (["map", "watch", "g", "--since", "9" * 23], "is not in the range"),
+        (["up", "--network", "sh\udcffop"], "'sh\\udcffop' is not text: it has bytes that are not UTF-8"),
+        (["up", "--network", "shop", "--group", "g\udcff"], "'g\\udcff' is not text"),
+        (["map", "get", "g\udcff", "k"], "is not text"),
+        (["map", "set", "g", "k", "\udcff"], "is not text"),
+        (["leave", "g\udcff"], "is not text"),
+    ],
+)
+def test_usage_that_no_node_is_asked_about(p2praft: Run, fake: FakeNode, arguments: list[str], says: str) -> None:
+    result = p2praft(*arguments)
+    assert (result.exit_code, fake.requests) == (2, [])
+    assert says in result.stderr
+
+
+def test_a_secret_of_the_environment_that_is_no_text(p2praft: Run) -> None:
+    result = p2praft("up", "--network", "n", "--group", "g", env={"P2PRAFT_SECRET": "s\udcff"})
+    assert result.exit_code == 2
+    assert "P2PRAFT_SECRET is not text" in result.stderr
+    assert "udcff" not in result.stderr
+
+
+@pytest.mark.parametrize("action", ["get", "list"])
+def test_a_read_without_a_leader_names_the_option(p2praft: Run, fake: FakeNode, action: str) -> None:
+    fake.reply = {
+        "error": "Offline",
+        "message": "no leader; try again, or use Consistency.WEAK for this one's own state",
+    }
+    result = p2praft("map", action, "g", "k")
+    assert result.stderr == "error: no leader; try again, or use --weak for this one's own state\n"
+
+
+def test_nothing_that_a_map_holds_drives_the_terminal(p2praft: Run, fake: FakeNode) -> None:
+    entry = {"key": "a\nb", "value": "\x1b[2J", "version": 1}
+    fake.reply = {"result": [entry]}
+    assert p2praft("map", "list", "g").stdout.splitlines()[1].split() == [r"a\nb", r"\x1b[2J", "1"]
+    assert lines(p2praft("map", "list", "g", "--json")) == [entry]
+    fake.reply = json.dumps({"item": {"event": "set", **entry}}).encode() + b"\n"
+    assert p2praft("map", "watch", "g").stdout == "     1 set     a\\nb = \\x1b[2J\n"
+    fake.reply = {"result": [{**GROUP, "name": "g\x9b1m"}]}
+    assert p2praft("groups").stdout.splitlines()[1].split()[0] == r"g\x9b1m"
+    fake.reply = {"result": {"key": "k", "value": "two\nlines", "version": 1}}
+    assert p2praft("map", "get", "g", "k").stdout == "two\nlines\n", "whoever asks for one value gets it as it is"
 
 
 @pytest.mark.parametrize(("value", "shown"), [("text", "text"), (7, "7"), (None, "null"), ([1, "a"], '[1, "a"]')])
@@ -211,6 +273,12 @@ def test_identity_files(p2praft: Run, tmp_path: Path) -> None:
     made = lines(p2praft("id", "new", str(key), "--json"))
     assert made == [{"peer_id": str(SecretKey.load(key).peer_id), "file": str(key)}]
     assert p2praft("id", "show", str(key)).stdout == f"{made[0]['peer_id']}\n"
+    node = tmp_path / "a"
+    node.mkdir()
+    key.rename(node / "identity.key")
+    assert p2praft("id", "show", str(node)).stdout == f"{made[0]['peer_id']}\n"
+    assert "identity.key does not exist" in p2praft("id", "show", str(tmp_path)).stderr
+    (node / "identity.key").rename(key)
     again = p2praft("id", "new", str(key), "--json")
     assert (again.exit_code, lines(again)[0]["error"]) == (1, "KeyFileError")
 
@@ -270,6 +338,18 @@ def test_an_interrupt_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> N
         raise KeyboardInterrupt
 
     monkeypatch.setattr(app, "run", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 130
+
+
+def test_an_interrupt_while_it_is_still_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(MetaPathFinder):
+        def find_spec(self, *_: Any) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "rich")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted()])
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 130

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
@@ -26,6 +27,7 @@ from transport.tasks import owned_tasks
 
 pytestmark = pytest.mark.anyio
 KEY = GroupKey(b"k" * 32)
+NESTED = json.loads("[" * 300 + "]" * 300)
 ALONE = ConsensusConfig(bootstrap_delay=0)  # nobody to wait for
 
 
@@ -219,6 +221,19 @@ async def test_map_watch_streams_until_it_is_interrupted(runtime: Path) -> None:
             "StructureError",
             "a",
         ),
+        *(
+            (
+                {"op": "map", "action": "set", "group": "line", "key": "a", "value": value, "timeout": 5},
+                "StructureError",
+                "the value of 'a' cannot be stored: ",
+            )
+            for value in (float("nan"), [float("inf")], NESTED)
+        ),
+        (
+            {"op": "map", "action": "delete", "group": "line", "key": "a", "expected": 2**63, "timeout": 5},
+            "StructureError",
+            "it is a version, 0 (for no entry) to 9223372036854775807",
+        ),
         ({"op": "transfer", "group": "line", "to": "nonsense"}, "NoPeer", "begin with 'nonsense'"),
         ({"op": "transfer", "group": "line"}, "NotAuthorized", "not a bonded voter"),
         ({"op": "frobnicate"}, "BadRequest", "frobnicate"),
@@ -303,3 +318,36 @@ async def test_a_node_that_does_not_answer_is_given_up(runtime: Path, monkeypatc
         with pytest.raises(CommandError, match=r"did not answer within 0\.05 s") as error:
             await ask_at(runtime / "mute.sock", {"op": "status"})
     assert error.value.kind == "NoAnswer"
+
+
+async def test_a_living_node_keeps_its_socket(node: Node) -> None:
+    again = ControlServer(node.network, anyio.current_time())
+    with pytest.raises(CommandError, match="another node with this identity runs here") as error:
+        async with owned_tasks() as tasks:
+            await tasks.start(again.serve, node.path)
+    assert error.value.kind == "Running"
+    assert (await node.ask(op="status"))["peers"] == 0
+
+
+async def test_top_has_the_members_with_their_logs(node: Node) -> None:
+    await node.map("set", key="a", value=1)
+    (group,) = (await node.ask(op="top"))["groups"]
+    (member,) = group["members"]
+    assert (member["peer_id"], member["match"]) == (str(node.network.peer_id), group["log_position"]["index"])
+
+
+def test_a_second_node_with_the_same_identity_does_not_start(runtime: Path, tmp_path: Path) -> None:
+    up = [sys.executable, "-m", "p2praft", "up", "--network", "shop", "--listen", "127.0.0.1:0", "--json"]
+    up += ["--identity", str(tmp_path / "key")]
+    with subprocess.Popen(up, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        ready = json.loads(first.stdout.readline())
+        second = subprocess.run(
+            [*up, "--data-dir", str(tmp_path / "b")], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert second.returncode == 1
+        assert json.loads(second.stdout.splitlines()[-1])["error"] == "Running"
+        assert not (tmp_path / "b" / "control").exists(), "nobody is led from there to the other node"
+        status = anyio.run(ask_at, Path(ready["control"]), {"op": "status"})
+        assert status["peer_id"] == ready["peer_id"]
+        first.terminate()

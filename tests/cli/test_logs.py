@@ -116,3 +116,14 @@ def test_wrong_usage_is_json_as_well(monkeypatch: pytest.MonkeyPatch, capsys: py
     (record,) = records(capsys)
     assert record["level"] == "error"
     assert "'many' is not a valid integer" in record["message"]
+
+
+def test_what_a_peer_sent_neither_breaks_a_line_nor_drives_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", as_json=False)
+    logging.getLogger("p2praft").info("%s joined", "a\nb\x1b[2J")
+    logs.say("c\n\x9b2J")
+    logs.say("d\n", level="error")
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first.endswith(r"a\nb\x1b[2J joined")
+    assert second.endswith(r"c\n\x9b2J")
+    assert third == r"error: d\n"

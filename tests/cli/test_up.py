@@ -59,6 +59,12 @@ def test_files_that_hold_no_secret(tmp_path: Path, data: bytes, says: str) -> No
         read_secret(secret_file(tmp_path, data))
 
 
+def test_a_file_without_an_end_is_no_secret(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match="holds more than 65536 bytes"):
+        read_secret("/dev/zero")
+    assert len(read_secret(secret_file(tmp_path, b"s" * 65536))) == 65536
+
+
 def test_a_folder_or_nothing_is_no_secret(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="cannot read"):
         read_secret(str(tmp_path))

@@ -240,7 +240,25 @@ async def test_times_to_live_that_are_not_allowed(shelf: Map, member: OneMember,
     assert member.index == 0
 
 
-@pytest.mark.parametrize("version", [-1, "1", 1.5])
+@pytest.mark.parametrize("value", [float("nan"), [1, {"a": (float("inf"),)}], {float("-inf"): 1}])
+async def test_numbers_that_are_not_finite_are_refused(shelf: Map, member: OneMember, value: Any) -> None:
+    with pytest.raises(StructureError, match="the value of 'k' cannot be stored: a number in it is not finite"):
+        await shelf.set("k", value)
+    assert member.index == 0
+
+
+async def test_values_are_a_hundred_deep_at_most(shelf: Map, member: OneMember) -> None:
+    deep: Any = {"a": 1}
+    for _ in range(99):
+        deep = [deep]
+    assert await shelf.set("k", deep) == 1
+    for value in ([deep], {"b": deep}, [[[deep]]]):
+        with pytest.raises(StructureError, match="the value of 'k' cannot be stored: lists and objects stand in it"):
+            await shelf.set("k", value)
+    assert member.index == 1
+
+
+@pytest.mark.parametrize("version", [-1, "1", 1.5, 2**63])
 async def test_versions_that_are_none(shelf: Map, member: OneMember, version: Any) -> None:
     with pytest.raises(StructureError, match="is not allowed"):
         await shelf.set("k", 1, expected=version)

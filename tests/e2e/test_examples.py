@@ -34,6 +34,15 @@ def test_an_example_runs(name: str) -> None:
     assert result.stderr == ""
 
 
+def test_ctrl_c_ends_the_sensors_without_a_traceback() -> None:
+    command = [sys.executable, str(EXAMPLES / "sensors.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sensors:
+        assert sensors.stdout is not None
+        assert sensors.stdout.readline().startswith("three gateways")
+        sensors.send_signal(signal.SIGINT)
+        assert "Traceback" not in sensors.communicate(timeout=30)[1]
+
+
 def test_every_example_is_run_here() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(SAYS)
 

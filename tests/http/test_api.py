@@ -10,7 +10,7 @@ import pytest
 
 from p2praft import Network
 from p2praft.collections import MapMachine
-from p2praft.groups.machine import NoMachine
+from p2praft.groups.machine import NoMachine, pack
 from p2praft.http import EventLog, create_app, guard, operations
 from p2praft.views import group_detail, group_view, peer_view
 from tests.http.conftest import ALONE, KEY, NEVER, Served, serving
@@ -111,7 +111,16 @@ REFUSED: tuple[tuple[str, str, str | None, int, str, str], ...] = (
     ("PUT", "/v1/map/line/a", str(2**70), 400, "StructureError", "a"),
     ("PUT", "/v1/map/line/a", "1" * 5000, 400, "BadRequest", "not JSON"),
     ("PUT", "/v1/map/line/a", "[" * 100_000, 400, "BadRequest", "nested too deeply"),
-    ("PUT", "/v1/map/line/a", "[" * 101 + "]" * 101, 400, "BadRequest", "100 levels"),
+    (
+        "PUT",
+        "/v1/map/line/a",
+        "[" * 101 + "]" * 101,
+        400,
+        "StructureError",
+        "the value of 'a' cannot be stored: lists and objects",
+    ),
+    ("PUT", "/v1/map/line/a", "[1e999]", 400, "StructureError", "a number in it is not finite"),
+    ("PUT", f"/v1/map/line/a?expected={2**63}", "1", 400, "BadRequest", f"from 0 to {2**63 - 1}"),
     ("PUT", "/v1/map/line/a", '"' + "x" * 600_000 + '"', 400, "StructureError", "at most 524288"),
     ("POST", "/v1/groups/line/transfer?to=nonsense", None, 409, "NoPeer", "0 voters"),
     ("POST", "/v1/groups/line/transfer", None, 409, "NotAuthorized", "cannot hand group 'line' over"),
@@ -146,10 +155,24 @@ async def test_a_body_is_bounded_whether_it_says_its_length_or_not(served: Serve
     assert await served.get("/v1/map/line") == (200, [])
 
 
-async def test_values_that_json_does_not_know_are_shown_as_text_or_null(served: Served) -> None:
-    from p2praft.collections import Map
+async def put_unchecked(served: Served, key: str, value: Any) -> None:
+    """As a member of an earlier release did."""
+    await served.group.execute(["write", [(key, pack(value))], [], None, None])
 
-    await Map(served.group).set("odd", [float("nan"), b"\x00\xff", float("inf"), 1.5])
+
+async def test_a_value_that_is_too_deep_hides_none_beside_it(served: Served) -> None:
+    deep: Any = float("nan")
+    for _ in range(500):
+        deep = [deep]
+    await put_unchecked(served, "deep", deep)
+    await served.put("/v1/map/line/flat", 1)
+    status, entries = await served.get("/v1/map/line")
+    assert (status, [entry["key"] for entry in entries]) == (200, ["deep", "flat"])
+    assert entries[1]["value"] == 1
+
+
+async def test_values_that_json_does_not_know_are_shown_as_text_or_null(served: Served) -> None:
+    await put_unchecked(served, "odd", [float("nan"), b"\x00\xff", float("inf"), 1.5])
     assert (await served.get("/v1/map/line/odd"))[1]["value"] == [None, "b'\\x00\\xff'", None, 1.5]
 
 
