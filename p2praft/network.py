@@ -28,7 +28,18 @@ from p2praft.groups.machine import NoMachine, StateMachine
 from p2praft.groups.worker import Worker
 from p2praft.storage import DataDirectory, MemoryStorage, SqliteStorage, Storage
 from p2praft.version import __version__
-from transport import Endpoint, HostPort, Link, LinkClosed, PeerAddr, PeerId, QuicTransport, SecretKey, Transport
+from transport import (
+    BindError,
+    Endpoint,
+    HostPort,
+    Link,
+    LinkClosed,
+    PeerAddr,
+    PeerId,
+    QuicTransport,
+    SecretKey,
+    Transport,
+)
 from transport.tasks import owned_tasks
 
 logger = logging.getLogger("p2praft")
@@ -52,7 +63,7 @@ class Network:
     Args:
         name: The network's name: nodes of other networks are not heard.
         identity: The node's key; a path to keep it at (made on first use); or None: in ``data_dir``, else a fresh one.
-        listen: ``host:port`` of the UDP socket; port 0 takes a free one.
+        listen: ``host:port`` of the UDP socket; port 0 takes a free one, with ``data_dir`` the same as last time if it can.
         advertise: ``host:port`` where others reach this node, if that is not where it listens.
         seeds: Addresses of any members; ones that are down are retried and hold nothing up.
         tags: Words that others see in the catalog.
@@ -118,8 +129,7 @@ class Network:
 
     async def _bind(self, key: SecretKey) -> None:
         async with AsyncExitStack() as stack:
-            binding = self._transport.bind(key, listen=self._listen, advertise=self._advertise)
-            self._endpoint = await stack.enter_async_context(binding)
+            self._endpoint = await self._listening(stack, key)
             self._discovery = Discovery(
                 self._endpoint,
                 key,
@@ -136,6 +146,25 @@ class Network:
             self._parts = stack.pop_all()
         self._endpoint.serve(BOND, self._accept_bond)
         self._endpoint.serve(ABOUT, self._tell_about)
+
+    async def _listening(self, stack: AsyncExitStack, key: SecretKey) -> Endpoint:
+        """An endpoint, where the others remember this node if that is possible: after a power cut, nobody is left to ask."""
+        directory = self._directory if self._listen.port == 0 else None
+        last = directory.port if directory is not None else None
+        if last is not None:
+            listen = HostPort(self._listen.host, last)
+            try:
+                return await stack.enter_async_context(
+                    self._transport.bind(key, listen=listen, advertise=self._advertise)
+                )
+            except BindError as error:
+                logger.warning("port %s, which this node had last, is not to be had (%s); taking another", last, error)
+        endpoint = await stack.enter_async_context(
+            self._transport.bind(key, listen=self._listen, advertise=self._advertise)
+        )
+        if directory is not None:
+            directory.keep_port(endpoint.bound.port)
+        return endpoint
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

@@ -75,9 +75,9 @@ class QuicEndpoint(Acceptor, Dialler, Endpoint):
         self, key: SecretKey, sock: socket.socket, config: QuicConfig, advertise: tuple[HostPort, ...]
     ) -> None:
         super().__init__(key, sock, config)
-        self._bound = HostPort(*sock.getsockname()[:2])
+        self.bound = HostPort(*sock.getsockname()[:2])
         self._advertise = advertise
-        self.address = PeerAddr(self.peer_id, advertise or routes.advertised(self._bound, sock.family))
+        self.address = PeerAddr(self.peer_id, advertise or routes.advertised(self.bound, sock.family))
         self._watchers: Feed[ConnectionEvent] = Feed()
         self._handlers: dict[str, tuple[Protocol, Handler]] = {}
         self._tasks: TaskGroup | None = None
@@ -96,7 +96,7 @@ class QuicEndpoint(Acceptor, Dialler, Endpoint):
 
     def look_up_address(self) -> PeerAddr:
         if not self._advertise:
-            self.address = PeerAddr(self.peer_id, routes.advertised(self._bound, self._sock.family))
+            self.address = PeerAddr(self.peer_id, routes.advertised(self.bound, self._sock.family))
         return self.address
 
     def watch(self) -> AsyncIterator[ConnectionEvent]:

@@ -194,11 +194,13 @@ class Endpoint(ABC):
     Attributes:
         peer_id: This node.
         address: What others can dial.
+        bound: Where it listens, with the port that it has.
         counters: What was counted since the start, by name.
     """
 
     peer_id: PeerId
     address: PeerAddr
+    bound: HostPort
     counters: Counter[str]
 
     @property

@@ -166,7 +166,7 @@ class MemoryTransport(Transport):
         self, key: SecretKey, listen: HostPort, advertise: Sequence[HostPort]
     ) -> AsyncIterator[MemoryEndpoint]:
         endpoint = MemoryEndpoint(self._network, self._host, key.peer_id)
-        where = self._network.bind(endpoint, listen)
+        endpoint.bound = where = self._network.bind(endpoint, listen)
         endpoint.address = PeerAddr(key.peer_id, tuple(advertise) or (where,))
         async with owned_tasks() as tasks:
             endpoint.tasks = tasks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from p2praft.cli.progress import progress
 from p2praft.cli.runtime import socket_path
 from p2praft.collections import MapMachine
 from p2praft.config import ConsensusConfig, LeadershipPreference, NetworkConfig
-from p2praft.errors import ConfigError
+from p2praft.errors import ConfigError, P2PRaftError
 from p2praft.groups.group import Group
 from p2praft.groups.key import GroupKey
 from p2praft.network import Network
@@ -28,6 +28,11 @@ from transport import HostPort, QuicConfig
 
 if TYPE_CHECKING:
     from p2praft.http import ApiConfig
+
+
+PATIENCE = 10.0
+"""Seconds that a group may be without a leader before something is said."""
+NO_MAJORITY = "no majority"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +120,7 @@ async def up(options: UpOptions) -> None:
                 if group is not None:
                     tasks.start_soon(_report_group, group, reporter, tasks)
                     tasks.start_soon(_show_catch_up, group)
+                    tasks.start_soon(_report_majority, group, reporter)
                 if options.exit_with_parent:
                     tasks.start_soon(_wait_parent, tasks)
                 if options.seeds:
@@ -220,6 +226,48 @@ async def _report_loneliness(network: Network, reporter: Reporter) -> None:
     tried = dict.fromkeys(line for seed in network.seeds for line in network.peers.explain(seed.peer_id).splitlines())
     why = "; ".join(tried)
     reporter.event("alone", f"no seed has answered yet, still trying: {why}")
+
+
+async def _report_majority(group: Group, reporter: Reporter) -> None:
+    """Say once that the group cannot work and who is missing, and once that it works again."""
+    with suppress(P2PRaftError):  # it closed, and that is told elsewhere
+        while True:
+            said = None
+            with anyio.move_on_after(PATIENCE):
+                await group.when.online()
+            if not group.online:
+                said, text = _what_is_missing(group)
+                reporter.event(said, text, group=group.name, term=group.term)
+                await group.when.online()
+            if said == NO_MAJORITY:
+                text = f"group {group.name} works again: it has a leader and a majority"
+                reporter.event("majority", text, group=group.name, term=group.term)
+            await group.when.offline()
+
+
+def _what_is_missing(group: Group) -> tuple[str, str]:
+    """The event's name, and what to say of a group that has no leader."""
+    members = group.members
+    if not group.voters:
+        here = [member for member in members if member.bonded and member.observer is not True]
+        text = (
+            f"group {group.name} is not founded yet: it waits for {group.config.expect} members that may vote; so far, "
+            f"{len(here)} of them here; `p2praft doctor` says why others do not come"
+        )
+        return "waiting", text
+    away = [member.peer_id.short for member in members if member.voter and not member.bonded]
+    here_count, needed = len(group.voters) - len(away), len(group.voters) // 2 + 1
+    if here_count >= needed:
+        text = (
+            f"group {group.name} has no leader, though {here_count} of its {len(group.voters)} voters are here; "
+            "try `p2praft doctor`"
+        )
+    else:
+        text = (
+            f"group {group.name} has no majority: {here_count} of its {len(group.voters)} voters here, {needed} needed; "
+            f"missing: {', '.join(away)}. Start them, or try `p2praft doctor`"
+        )
+    return NO_MAJORITY, text
 
 
 async def _wait_parent(tasks: TaskGroup) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -11,6 +12,8 @@ try:
     import fcntl
 except ImportError:  # Windows: the exclusive open below stands in for the lock
     fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger("p2praft")
 
 
 class DataDirectory:
@@ -43,6 +46,29 @@ class DataDirectory:
                 ) from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    @property
+    def port(self) -> int | None:
+        """The port that the node had last; None if that is not known."""
+        try:
+            port = int((self.path / "port").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+        return port if 0 < port < 65536 else None
+
+    def keep_port(self, port: int) -> None:
+        """Remember the node's port; the old file stays until the new one is whole. A convenience: it may fail."""
+        if port == self.port:
+            return
+        temporary = self.path / "port.new"
+        try:
+            with temporary.open("w", encoding="ascii") as file:
+                file.write(f"{port}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path / "port")
+        except OSError as error:
+            logger.warning("cannot write %s: %s", self.path / "port", error.strerror)
 
     def close(self) -> None:
         """Let others have it; idempotent."""

@@ -22,6 +22,7 @@ from p2praft.errors import StorageError
 from p2praft.raft.effects import ChunkWrite, HardState, Restored, Write
 from p2praft.raft.messages import Base, LogEntry, Snapshot
 from p2praft.storage.base import Storage
+from p2praft.storage.wal import damaged_frame, settle
 from transport import WireError
 from transport.wire import Schema
 
@@ -72,6 +73,7 @@ class SqliteStorage(Storage):
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise StorageError(f"cannot make the folder {self._path.parent}: {error.strerror}") from None
+        self._examine_log()
         try:
             # One thread at a time uses it: the worker opens and closes it, its writer task writes.
             self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5)
@@ -152,6 +154,18 @@ class SqliteStorage(Storage):
 
     # --- inner workings
 
+    def _examine_log(self) -> None:
+        """What SQLite would forget in silence is refused before it reads its write-ahead log."""
+        try:
+            damaged = damaged_frame(self._path)
+            if damaged is None:
+                settle(self._path)
+        except OSError as error:
+            raise self._forbidden("open", error.strerror or str(error)) from None
+        if damaged is not None:
+            where = f"is damaged at frame {damaged}" if damaged else "has a damaged header"
+            raise self._corrupt(f"its write-ahead log {where}, and SQLite would forget what was committed behind it")
+
     def _open(self) -> None:
         db = self._db
         application, version = (
@@ -172,10 +186,11 @@ class SqliteStorage(Storage):
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         if fresh:
+            # All in one transaction: a crash leaves a whole file or an empty one.
             db.executescript(
-                f"BEGIN; {_TABLES} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT;"
+                f"BEGIN; {_TABLES} INSERT INTO meta VALUES ('incarnation', x'{secrets.token_hex(8)}'); "
+                f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT;"
             )
-            db.execute("INSERT INTO meta VALUES ('incarnation', ?)", (secrets.token_bytes(8),))
         elif version < FORMAT:
             db.executescript(f"BEGIN; {_CHUNKS} PRAGMA user_version={FORMAT}; COMMIT;")
         incarnation = self._meta("incarnation")
@@ -276,8 +291,11 @@ class SqliteStorage(Storage):
         if "malformed" in text or "not a database" in text:
             return self._corrupt(text)
         if "readonly" in text or "unable to open" in text:
-            return StorageError(f"cannot {what} {self._path}: {text}; check who owns it and that the disk is writable")
+            return self._forbidden(what, text)
         return StorageError(f"cannot {what} {self._path}: {text}")
+
+    def _forbidden(self, what: str, text: str) -> StorageError:
+        return StorageError(f"cannot {what} {self._path}: {text}; check who owns it and that the disk is writable")
 
 
 def _seal(schema: Schema[Any], value: Any) -> bytes:

@@ -10,11 +10,13 @@ from typing import Any
 import anyio
 import pytest
 
-from p2praft import KeyFileError, LeadershipPreference, Network
+from p2praft import ConsensusConfig, KeyFileError, LeadershipPreference, Network
 from p2praft.cli.secret import read_secret
-from p2praft.cli.up import Reporter, UpOptions, _report_loneliness, _say_ready
+from p2praft.cli.up import Reporter, UpOptions, _report_loneliness, _report_majority, _say_ready
 from p2praft.cli.up_command import up_command
+from tests.groups.conftest import Lab, lab
 from transport import MemoryNetwork, PeerAddr, SecretKey
+from transport.tasks import owned_tasks
 
 OPTIONS: dict[str, Any] = {
     "network": "my shop",
@@ -118,6 +120,77 @@ async def lonely() -> None:
     with anyio.fail_after(60):
         async with Network("shop", listen="host:0", seeds=[seed], transport=memory.transport("host")) as network:
             await _report_loneliness(network, Reporter(as_json=True))
+
+
+def test_a_group_that_lost_its_majority_says_so_once_and_once_that_it_is_back(
+    virtual_clock: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backend, options = virtual_clock
+    missing = anyio.run(lost_and_back, backend=backend, backend_options=options)
+    lost, back = map(json.loads, capsys.readouterr().out.splitlines())
+    assert lost["event"] == "no majority"
+    assert "group line has no majority: 1 of its 3 voters here, 2 needed; missing: " in lost["text"]
+    assert all(peer in lost["text"] for peer in missing)
+    assert "p2praft doctor" in lost["text"]
+    assert (back["event"], back["group"]) == ("majority", "line")
+
+
+async def lost_and_back() -> list[str]:
+    """A host is cut off from two others: for a moment, which deserves no word, then for longer."""
+    with anyio.fail_after(600):
+        async with lab(3, expect=3) as made, anyio.create_task_group() as tasks:
+            while len(made.nodes[0].group.voters) < 3:
+                await anyio.sleep(0.1)
+            tasks.start_soon(_report_majority, made.nodes[0].group, Reporter(as_json=True))
+            others = [node.host for node in made.nodes[1:]]
+            await anyio.sleep(2)
+            made.net.partition(["host-0"], others)
+            await anyio.sleep(6)
+            made.net.heal()
+            await anyio.sleep(12)
+            made.net.partition(["host-0"], others)
+            await anyio.sleep(40)
+            made.net.heal()
+            await anyio.sleep(15)
+            tasks.cancel_scope.cancel()
+    return [node.network.peer_id.short for node in made.nodes[1:]]
+
+
+def test_a_group_that_waits_for_its_founders_says_how_many_are_there(
+    virtual_clock: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backend, options = virtual_clock
+    anyio.run(waiting_for_founders, backend=backend, backend_options=options)
+    (said,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert said["event"] == "waiting"
+    assert "it waits for 3 members that may vote; so far, 2 of them here" in said["text"]
+
+
+async def waiting_for_founders() -> None:
+    with anyio.fail_after(600):
+        async with owned_tasks() as owned, anyio.create_task_group() as tasks:
+            made = Lab(MemoryNetwork(0), ConsensusConfig(expect=3), owned)
+            first = await made.start("host-0")
+            await made.start("host-1")
+            await made.start("watcher", preference=LeadershipPreference.OBSERVER)
+            tasks.start_soon(_report_majority, first.group, Reporter(as_json=True))
+            await anyio.sleep(25)
+            await made.start("host-2")
+            await made.online()
+            await anyio.sleep(12)
+            tasks.cancel_scope.cancel()
+            for node in list(made.nodes):
+                await made.stop(node)
+
+
+@pytest.mark.anyio
+async def test_a_group_that_closes_ends_the_watch() -> None:
+    memory = MemoryNetwork()
+    with anyio.fail_after(10):
+        async with Network("shop", listen="host:0", transport=memory.transport("host")) as network:
+            async with anyio.create_task_group() as tasks, network.group("tills", secret="s") as group:
+                tasks.start_soon(_report_majority, group, Reporter(as_json=True))
+                await group.when.online()
 
 
 def test_events_for_people_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

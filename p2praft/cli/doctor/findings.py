@@ -55,7 +55,7 @@ ADVICE = {
     "name-unknown": "correct the host's name, or use its IP address; `getent hosts NAME` shows what this machine knows",
     "no-route": "look at `ip route get ADDRESS`: the network is down, or this machine has no way there",
     "nothing-listens": "start the node there, or take the port from what `p2praft status` prints there: a node that "
-    "was started without --listen has another port each time",
+    "was started without --listen and --data-dir has another port each time",
     "udp-blocked": "open this UDP port (not TCP) in the firewalls of both machines and in the cloud's security group; "
     "see that the host is up and that the address is its own",
     "udp-forbidden": "this machine's own firewall refuses to send: look at `nft list ruleset` or `iptables -L OUTPUT`",

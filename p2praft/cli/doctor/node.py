@@ -39,7 +39,14 @@ async def examine_node(network: Network, target: PeerAddr | HostPort | None) -> 
     examiner = Examiner(endpoint=network.endpoint, network=network.name, groups=groups)
 
     async def look(at: int) -> None:
-        results[at] += [finding async for finding in examiner.examine(targets[at])]
+        where = targets[at]
+        found = [finding async for finding in examiner.examine(where)]
+        proven = any(finding.check == "identity" and finding.ok for finding in found)
+        if target is None and isinstance(where, PeerAddr) and not proven and (moved := _moved(network, where)):
+            # It is here: that the given address is out of date is no fault while the node knows the present one.
+            text = f"{moved.peer_id.short} is not at {_places(where)} any more; it lives at {_places(moved)} now"
+            found = [fine("seed", text), *[finding async for finding in examiner.examine(moved)]]
+        results[at] += found
 
     async with anyio.create_task_group() as tasks:
         for at in range(len(targets)):
@@ -53,6 +60,19 @@ def _targets(network: Network) -> list[PeerAddr]:
     others = {peer.peer_id: PeerAddr(peer.peer_id, peer.addresses) for peer in network.peers}
     places: dict[PeerId, PeerAddr] = {**seeds, **{peer: where for peer, where in others.items() if peer not in seeds}}
     return list(places.values())[:MAX_PEERS]
+
+
+def _moved(network: Network, seed: PeerAddr) -> PeerAddr | None:
+    """Where a peer that is here says it is, if that is elsewhere."""
+    for peer in network.peers:
+        if peer.peer_id == seed.peer_id and peer.status == "alive":
+            places = tuple(place for place in peer.addresses if place not in seed.endpoints)
+            return PeerAddr(peer.peer_id, places) if places else None
+    return None
+
+
+def _places(address: PeerAddr) -> str:
+    return ", ".join(map(str, address.endpoints))
 
 
 def _examine_own(network: Network, group: Group) -> Finding:
