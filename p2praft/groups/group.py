@@ -25,7 +25,7 @@ from p2praft.groups.key import GroupId
 from p2praft.groups.machine import StateMachine
 from p2praft.groups.members import MemberInfo, members_of
 from p2praft.groups.proposals import Call
-from p2praft.groups.waiting import Flag, deadline_after
+from p2praft.groups.waiting import Flag
 from p2praft.groups.when import When
 from p2praft.groups.worker import Worker
 from p2praft.raft.messages import MAX_COMMAND, MAX_ENTRY, Cursor
@@ -228,7 +228,7 @@ class Group:
         encoded = self._encoded(commands)
         if not self._worker.proposals.has_room:
             await self._wait_room(commands, timeout)
-        deadline = deadline_after(timeout)
+        deadline = self._worker.deadline_after(timeout)
         call = self._worker.submit(encoded)
         await self._wait(call, call.wait_index(), commands, timeout, deadline)
         if call.failure:
@@ -377,7 +377,7 @@ class Group:
         encoded = self._encoded(commands)
         if not self._worker.proposals.has_room:
             await self._wait_room(commands, timeout)
-        deadline = deadline_after(timeout)
+        deadline = self._worker.deadline_after(timeout)
         call = self._worker.submit(encoded)
         await self._wait(call, call, commands, timeout, deadline)
         return self._results(call)

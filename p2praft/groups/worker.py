@@ -437,8 +437,7 @@ class Worker:
 
     async def read_index(self, timeout: float) -> bool:
         """Wait until the local state may serve a read that began now, linearizably; False if it took too long."""
-        self._check_open()
-        deadline = deadline_after(timeout)
+        deadline = self.deadline_after(timeout)
         alone = self.queries.idle
         read = self.queries.add()
         self._turn_soon(now=alone)
@@ -451,6 +450,11 @@ class Worker:
         if read.failure:
             raise read.failure
         return done
+
+    def deadline_after(self, timeout: float) -> float:
+        """When a wait that begins now is over; in a forked child, which has no clock of the loop's, the group is closed."""
+        self._check_open()
+        return deadline_after(timeout)
 
     def expect(self, flag: Flag, deadline: float) -> None:
         """Wake who is going to wait for a flag at ``deadline`` at the latest."""
