@@ -5,7 +5,7 @@ Real people, first one:   ``python examples/chat.py ann`` (prints the line that 
 """
 
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import anyio
@@ -106,4 +106,5 @@ async def talk(name: str, seeds: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(talk, sys.argv[1], sys.argv[2:]) if sys.argv[1:] else anyio.run(play)
+    with suppress(KeyboardInterrupt):
+        anyio.run(talk, sys.argv[1], sys.argv[2:]) if sys.argv[1:] else anyio.run(play)
