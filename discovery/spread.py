@@ -61,6 +61,8 @@ class Spread:
         self._progress.pop(peer, None)
         queued = self._queues.pop(peer, deque())
         under_way = self._under_way.pop(peer, {})
+        for holders in self._holders.values():
+            holders.pop(peer, None)  # should it come back, nothing was asked of it over its new link
         for entry_id in (*under_way, *queued):
             self._pass_on(peer, entry_id, now)
 
@@ -181,15 +183,13 @@ class Spread:
         if holders is None or self._asked.get(entry_id, peer) != peer:
             return
         self._asked.pop(entry_id, None)
-        here = [holder for holder in holders if holder in self._under_way]
-        heir = next((holder for holder in here if not holders[holder]), None)
+        heir = next((holder for holder, asked in holders.items() if not asked), None)
         if heir is not None:
             self._ask(heir, entry_id, now)
-        elif here and self._waits.get(entry_id, 0) < MAX_WAITS:
+        elif holders and (waits := self._waits.get(entry_id, 0)) < MAX_WAITS:
             # All were asked, and a link loses nothing: whoever gives first is welcome, and whoever offers next is asked.
-            self._waits[entry_id] = self._waits.get(entry_id, 0) + 1
-            self._wait_for(peer if peer in here else here[0], entry_id)
-            self._progress.setdefault(here[0], now)
+            self._waits[entry_id] = waits + 1
+            self._wait_for(peer if peer in holders else next(iter(holders)), entry_id)
         else:
             self._waits.pop(entry_id, None)
             del self._holders[entry_id]

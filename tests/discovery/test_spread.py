@@ -70,6 +70,19 @@ def test_who_does_not_answer_is_replaced_and_who_goes_as_well() -> None:
     assert made.deadline() == float("inf"), "nobody is left to wait for"
 
 
+def test_who_comes_back_is_asked_anew() -> None:
+    made = spread(1, 2)
+    for number in (1, 2):
+        made.offer(peer(number), name(7), 0.0)
+    made.take_asks()
+    made.unlink(peer(1), 0.1)
+    assert made.take_asks() == [(peer(2), [name(7)])]
+    made.link(peer(1))
+    made.offer(peer(1), name(7), 0.2)
+    made.hurry(0.2 + ANSWER_TIMEOUT)
+    assert made.take_asks() == [(peer(1), [name(7)])]
+
+
 def test_an_entry_that_nobody_gives_is_forgotten_at_last() -> None:
     made = spread(1, 2)
     for number in (1, 2):
