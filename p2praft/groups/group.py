@@ -225,12 +225,7 @@ class Group:
 
     async def feed_many(self, commands: Sequence[Any], *, timeout: float = 10) -> int:
         """As :meth:`feed` for several commands, applied without others in between; they share one index."""
-        encoded = self._encoded(commands)
-        if not self._worker.proposals.has_room:
-            await self._wait_room(commands, timeout)
-        deadline = self._worker.deadline_after(timeout)
-        call = self._worker.submit(encoded)
-        await self._wait(call, call.wait_index(), commands, timeout, deadline)
+        call = await self._call(commands, timeout, Call.wait_index)
         if call.failure:
             raise call.failure
         return call.index
@@ -374,13 +369,7 @@ class Group:
             return await self._executed(commands, timeout)
 
     async def _executed(self, commands: Sequence[Any], timeout: float) -> list[Any]:
-        encoded = self._encoded(commands)
-        if not self._worker.proposals.has_room:
-            await self._wait_room(commands, timeout)
-        deadline = self._worker.deadline_after(timeout)
-        call = self._worker.submit(encoded)
-        await self._wait(call, call, commands, timeout, deadline)
-        return self._results(call)
+        return self._results(await self._call(commands, timeout))
 
     def _results(self, call: Call) -> list[Any]:
         if call.failure:
@@ -408,15 +397,24 @@ class Group:
         except TimeoutError:
             raise Offline(self._offline_text(timeout), commands) from None
 
-    async def _wait(self, call: Call, flag: Flag, commands: Sequence[Any], timeout: float, deadline: float) -> None:
+    async def _call(
+        self, commands: Sequence[Any], timeout: float, until: Callable[[Call], Flag] = lambda call: call
+    ) -> Call:
+        """Hand commands over and wait for what ``until`` names; that they are settled, if nothing else is said."""
+        encoded = self._encoded(commands)
+        if not self._worker.proposals.has_room:
+            await self._wait_room(commands, timeout)
+        deadline = self._worker.deadline_after(timeout)
+        call = self._worker.submit(encoded)
         try:
+            flag = until(call)
             self._worker.expect(flag, deadline)
             done = await flag.wait()
         except BaseException:
             self._worker.proposals.withdraw(call)  # a cancelled call that never left takes no effect
             raise
         if done:
-            return
+            return call
         if self._worker.proposals.withdraw(call):
             raise Offline(self._offline_text(timeout), commands)
         raise OutcomeUnknown(
