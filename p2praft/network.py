@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -149,19 +150,16 @@ class Network:
 
     async def _listening(self, stack: AsyncExitStack, key: SecretKey) -> Endpoint:
         """An endpoint, where the others remember this node if that is possible: after a power cut, nobody is left to ask."""
+        bind = partial(self._transport.bind, key, advertise=self._advertise)
         directory = self._directory if self._listen.port == 0 else None
         last = directory.port if directory is not None else None
         if last is not None:
             listen = HostPort(self._listen.host, last)
             try:
-                return await stack.enter_async_context(
-                    self._transport.bind(key, listen=listen, advertise=self._advertise)
-                )
+                return await stack.enter_async_context(bind(listen=listen))
             except BindError as error:
                 logger.warning("port %s, which this node had last, is not to be had (%s); taking another", last, error)
-        endpoint = await stack.enter_async_context(
-            self._transport.bind(key, listen=self._listen, advertise=self._advertise)
-        )
+        endpoint = await stack.enter_async_context(bind(listen=self._listen))
         if directory is not None:
             directory.keep_port(endpoint.bound.port)
         return endpoint

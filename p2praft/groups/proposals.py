@@ -239,9 +239,8 @@ class Proposals:
             self.restart(now)
         elif applied.verdict is Verdict.GAP:
             if not self._minds_gap:
-                self._minds_gap = (
-                    True  # what was under way behind the gap runs into it as well, and was sent again already
-                )
+                # What was under way behind the gap runs into it as well, and was sent again already.
+                self._minds_gap = True
                 self.rewind(now)
             return
         self._minds_gap = False

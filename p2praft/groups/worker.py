@@ -229,13 +229,13 @@ class Worker:
     def _turn_soon(self, *, now: bool) -> None:
         """Have a turn in this very step of the caller's task, if ``now``; else with whatever else comes meanwhile."""
         if now and not self._inbox:
-            self._turn_at_once()
-            self._flush()
+            self._turn_and_send()
         else:
             self.wake()
 
-    def _flush(self) -> None:
-        """What the turn sent leaves now, not at the end of the loop's round."""
+    def _turn_and_send(self) -> None:
+        """Have a turn at once; what it sends leaves now, not at the end of the loop's round."""
+        self._turn_at_once()
         for bond in self.bonds.values():
             bond.link.flush()
 
@@ -309,8 +309,7 @@ class Worker:
         for _, done in batch:
             if done is not None:
                 done()
-        self._turn_at_once()
-        self._flush()
+        self._turn_and_send()
 
     # --- snapshots
 

@@ -292,9 +292,9 @@ class Engine:
             index = self._append(payload, ctx.me)
             ctx.answers.append(Accepted(request=request, index=index))
             return True
-        if ctx.leader is None or ctx.leader not in ctx.bonded:
+        if (leader := self._leader_at_hand) is None:
             return False
-        ctx.send(ctx.leader, Propose(request=request, payload=payload))
+        ctx.send(leader, Propose(request=request, payload=payload))
         return True
 
     def read(self, request: int) -> bool:
@@ -303,9 +303,9 @@ class Engine:
         if isinstance(self.role, Leader):
             self._read(ctx.me, request, ctx.history)
             return True
-        if ctx.leader is None or ctx.leader not in ctx.bonded:
+        if (leader := self._leader_at_hand) is None:
             return False
-        ctx.send(ctx.leader, ReadIndex(request=request))
+        ctx.send(leader, ReadIndex(request=request))
         return True
 
     def transfer_leadership(self, to: Member | None, now: float) -> bool:
@@ -320,8 +320,7 @@ class Engine:
     @property
     def reaches_leader(self) -> bool:
         """Whether there is a leader that a proposal can be handed to."""
-        leader = self.ctx.leader
-        return isinstance(self.role, Leader) or (leader is not None and leader in self.ctx.bonded)
+        return isinstance(self.role, Leader) or self._leader_at_hand is not None
 
     # --- outputs
 
@@ -356,6 +355,12 @@ class Engine:
         return effects
 
     # --- inner workings
+
+    @property
+    def _leader_at_hand(self) -> Member | None:
+        """Another that leads and can be sent to."""
+        leader = self.ctx.leader
+        return leader if leader in self.ctx.bonded else None
 
     def _tell_standing(self) -> None:
         ctx = self.ctx
