@@ -48,6 +48,10 @@ class QuicEngine:
     ack_delay: float
     pads: bool
 
+    def says_closed(self, error: Exception) -> bool:
+        """Whether it raised that because the peer has closed the connection; aioquic takes what comes then in silence."""
+        return self.name == "qh3" and getattr(error, "reason_phrase", "") == "connection is closed"
+
 
 def quic_engine(name: EngineName) -> QuicEngine:
     """The engine to use. For ``auto`` the environment variable ``P2PRAFT_QUIC`` may say which; aioquic if it does not.

@@ -254,7 +254,7 @@ class QuicPeer(Connection):
             self.endpoint.mark(self)
 
     def on_failure(self, error: Exception) -> None:
-        """The engine raised ``error``. If it takes no more because the peer has closed, it says so in an event to come."""
+        """The engine raised ``error``. If it takes no more because the peer has closed, an event will say so."""
         self._failure = self._failure or error
         if not self._handling:
             self.endpoint.handle_events(self)
@@ -264,11 +264,19 @@ class QuicPeer(Connection):
         self._handling = True
         try:
             self._take_events()
+            if self._failure is not None and self.endpoint.engine.says_closed(self._failure):
+                self._skip_draining()
         finally:
             self._handling = False
         if self._failure is not None and self.ended is None:
             self.endpoint.abandon(self, self._failure)
         self._failure = None
+
+    def _skip_draining(self) -> None:
+        """Have an engine that the peer has closed say why: it would only when it has drained (RFC 9000, section 10.2.2)."""
+        if (timer := self.quic.get_timer()) is not None:
+            self.quic.handle_timer(now=timer)
+            self._take_events()
 
     def _take_events(self) -> None:
         events = self.endpoint.engine.events

@@ -29,6 +29,7 @@ from transport import (
     routes,
 )
 from transport.endpoint import QuicEndpoint
+from transport.engine import EngineName
 from transport.quic import MAX_EARLY, MAX_LINKS, QuicPeer
 
 pytestmark = pytest.mark.anyio
@@ -221,6 +222,29 @@ async def test_a_failure_of_the_engine_costs_one_connection(entrance: str, caplo
             assert await echoes(sound)
             assert await echoes(await a.connect(b.address)), "dialled anew"
     assert "a hole in the engine" in caplog.text
+
+
+@pytest.mark.parametrize("engine", ["aioquic", "qh3"])
+async def test_what_is_written_to_a_peer_that_has_just_closed_does_not_hide_why(engine: EngineName) -> None:
+    if engine == "qh3":
+        pytest.importorskip("qh3", reason="the extra `fast` is not installed")
+    with anyio.fail_after(PATIENCE):
+        async with bind(QuicConfig(engine=engine)) as a, bind(QuicConfig(engine=engine)) as b:
+            events = b.watch()
+            closer = await a.connect(b.address)
+            closed = (await anext(events)).connection
+            assert isinstance(closer, QuicPeer)
+            assert isinstance(closed, QuicPeer)
+            receive = closed.quic.receive_datagram
+
+            def receive_and_ping(*args: Any, **kwargs: Any) -> None:
+                receive(*args, **kwargs)
+                closed.ping()  # into the time in which the engine drains, and qh3 raises
+
+            closed.quic.receive_datagram = receive_and_ping
+            closer.break_off("that was it")
+            assert (await anext(events)).reason == "that was it"
+            assert b.counters["engine failures"] == 0
 
 
 async def test_a_closed_connection_waits_for_a_silent_peer_only_for_a_moment() -> None:
