@@ -95,7 +95,7 @@ MUTANTS = (
     Mutant(
         name="members that are no voters are counted for commits",
         file="leader.py",
-        old="index = quorum_value(ctx.voters, lambda m: self._counted(m, ctx), ctx.gone(ctx.voters))",
+        old="index = quorum_value(ctx.voters, lambda m: self._counted(m, ctx), ctx.spared(ctx.voters))",
         new="index = quorum_value([ctx.me, *self.progress], lambda m: m == ctx.me and ctx.log.stable or "
         "self.progress[m].match, ())",
     ),
@@ -210,8 +210,32 @@ MUTANTS = (
     Mutant(
         name="a voter that is merely away counts as gone",
         file="context.py",
-        old="        return self._gone\n",
-        new="        return frozenset(m for m in members if m != self.me and m not in self.bonded)\n",
+        old="return member.volatile and self._incarnations.get(member.peer_id, member) != member",
+        new="return member != self.me and member not in self.bonded",
+    ),
+    Mutant(
+        name="the gone are spared before what is back in their places has said what it is",
+        file="context.py",
+        old=" and all(map(self._is_answered_for, gone))",
+        new="",
+    ),
+    Mutant(
+        name="a survivor does not ask for newer voters than it knows",
+        file="context.py",
+        old="known = not self._knows_newer_voters() and ",
+        new="known = ",
+    ),
+    Mutant(
+        name="a survivor leads a term that the gone may have had",
+        file="candidate.py",
+        old="return Term((ctx.term // GENERATION + 1) * GENERATION)",
+        new="return Term(ctx.term + 1)",
+    ),
+    Mutant(
+        name="what was promised in a buried history is forgotten",
+        file="engine.py",
+        old="            ctx.bury_history()\n",
+        new="",
     ),
     Mutant(
         name="a member that is behind may become a voter",

@@ -19,7 +19,10 @@ from p2praft.raft.messages import (
     Term,
     Vote,
 )
-from p2praft.raft.quorum import has_quorum
+from p2praft.raft.quorum import has_quorum, quorum_size
+
+GENERATION = 1000
+"""Terms that nobody gets through while it waits for a voter: each takes an election timeout."""
 
 
 class Candidate:
@@ -44,7 +47,7 @@ class Candidate:
             for voter in ctx.voters:
                 ctx.send(voter, PreVote(term=ctx.term, last=ctx.log.last))
         else:
-            ctx.save_term(Term(ctx.term + 1), vote=ctx.me)
+            ctx.save_term(self._next_term(ctx), vote=ctx.me)
             for voter in ctx.voters:
                 ctx.send_when_durable(voter, RequestVote(term=ctx.term, last=ctx.log.last))
         self._asked = ctx.pending_serial()
@@ -53,9 +56,19 @@ class Candidate:
         """What the answers so far amount to. Our own vote counts once it is durable."""
         if not ctx.is_durable(self._asked):
             return None
-        if not has_quorum(ctx.voters, self.supporters, ctx.gone(ctx.voters)):
+        if not has_quorum(ctx.voters, self.supporters, ctx.spared(ctx.voters)):
             return None
         return Campaign(pre=False) if self.pre else Elected(frozenset(self.in_sync))
+
+    def _next_term(self, ctx: Context) -> Term:
+        """One more than the present term; the next generation of terms if the gone are spared.
+
+        They may have held elections that we did not hear of, and remember none of them.
+        """
+        voters = ctx.voters
+        if quorum_size(voters, ctx.spared(voters)) > len(voters) // 2:
+            return Term(ctx.term + 1)
+        return Term((ctx.term // GENERATION + 1) * GENERATION)
 
     def tick(self, ctx: Context) -> Campaign | None:
         """Start over, from the pre-vote, if neither won nor lost in time (paper, section 5.2: split vote)."""

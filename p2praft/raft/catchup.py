@@ -342,8 +342,10 @@ class CatchUp:
             self._give_up(ctx)
 
     def installed(self, ctx: Context) -> None:
-        """The snapshot stands in place of the log: the leader goes on behind it."""
+        """The snapshot stands in place of the log: the leader goes on behind it, with voters that it may not name yet."""
         self.stop()
+        if ctx.leader is None and self._leader in ctx.bonded:
+            ctx.follow(self._leader)
         self._report(ctx, matched=True)
 
     # --- inner workings

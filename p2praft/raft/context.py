@@ -6,6 +6,7 @@ but through what was passed in.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Sequence
@@ -92,6 +93,7 @@ class Context:
         leader: Whom this member follows, itself if it leads, or None.
         bonded: Members that can be sent to, with what they said of themselves.
         left: Histories that it has yielded: what it promised in them is forgotten, so it never takes them up again.
+        buried: Histories that it has given up for dead, with its term and vote in them, should one of them go on.
         leaving: Whether this member wants out of the voter set.
         snapshot: The newest one in the storage.
     """
@@ -121,10 +123,16 @@ class Context:
         self.commit = restored.snapshot.base.last.index if restored.snapshot else Index(0)
         self.leader: Member | None = None
         self.bonded: dict[Member, Standing | None] = {}
+        self._bonded_since = now
         self._incarnations: dict[PeerId, Member] = {me.peer_id: me}
         self._gone_of: tuple[Member, ...] | None = None
         self._gone: frozenset[Member] = frozenset()
+        self._spared_of: tuple[Member, ...] | None = None
+        self._spared: frozenset[Member] = frozenset()
+        self._spared_from = math.inf
+        self._heard_index: tuple[bytes, Index] | None = None
         self.left: deque[bytes] = deque(maxlen=MAX_LEFT)
+        self.buried: dict[bytes, tuple[Term, Member | None]] = {}
         self.leaving = False
         self.answers: list[Accepted | Readable] = []
         self.events: list[EngineEvent] = []
@@ -189,10 +197,69 @@ class Context:
             self._gone_of, self._gone = members, frozenset(filter(self.is_gone, members))
         return self._gone
 
+    def spared(self, voters: tuple[Member, ...]) -> frozenset[Member]:
+        """Those of our voters whose agreement a quorum may do without: they are gone, and as far as can be known not replaced.
+
+        Our voter set may be an old one: while we were away the others may have replaced each other, one by one, after each
+        had lost its memory, and all that we know are gone then. So what is back in their places must have told us what it
+        is, some time must have passed for others to tell more, and nobody may know of newer voters, or of one who does.
+        """
+        if voters is not self._spared_of:
+            gone = frozenset(filter(self.is_gone, voters))
+            known = not self._knows_newer_voters() and all(map(self._is_answered_for, gone))
+            self._spared_of, self._spared = voters, gone
+            self._spared_from = self._bonded_since + self.config.bootstrap_delay if known else math.inf
+        if not self._spared or self.now >= self._spared_from:
+            return self._spared
+        return frozenset(member for member in self._spared if member in self.state.lost)
+
+    def _is_answered_for(self, member: Member) -> bool:
+        """Whether somebody has declared a gone member lost, or what is back in its place is bonded and has told what it is."""
+        successor = self._incarnations.get(member.peer_id, member)
+        return member in self.state.lost or successor == self.me or self.bonded.get(successor) is not None
+
+    def _knows_newer_voters(self) -> bool:
+        return any(
+            max(standing.voters_index, standing.heard_index) > self.log.voters_index
+            for standing in self.bonded.values()
+            if standing is not None and (standing.genesis is None or standing.genesis.history == self.history)
+        )
+
+    @property
+    def heard_index(self) -> Index:
+        """The highest index of a voter set that a bonded member told of itself; of our history, or of any if we have none."""
+        history = self.history
+        if self._heard_index is None or self._heard_index[0] != history:
+            told = (
+                standing.voters_index
+                for standing in self.bonded.values()
+                if standing is not None
+                and standing.genesis is not None
+                and history in (NO_HISTORY, standing.genesis.history)
+            )
+            self._heard_index = history, max(told, default=Index(0))
+        return self._heard_index[1]
+
     def meet(self, member: Member) -> None:
-        """This is its peer's newest incarnation."""
+        """It can be sent to from now on, and is its peer's newest incarnation."""
+        self.bonded[member] = None
+        self._bonded_since = self.now
         self._incarnations[member.peer_id] = member
-        self._gone_of = None
+        self._recount()
+
+    def hear(self, member: Member, standing: Standing) -> None:
+        """It says what it is."""
+        self.bonded[member] = standing
+        self._spared_of = self._heard_index = None
+
+    def part(self, member: Member) -> None:
+        """It cannot be sent to any more."""
+        del self.bonded[member]
+        self.forget_messages(member)
+        self._spared_of = self._heard_index = None
+
+    def _recount(self) -> None:
+        self._gone_of = self._spared_of = self._heard_index = None
 
     def wall_time(self) -> float:
         """Time for a new entry: this member's clock, but never less than the log's newest."""
@@ -277,6 +344,20 @@ class Context:
     def leave_history(self) -> None:
         """Never take up the present history again."""
         self.left.append(self.history)
+
+    def bury_history(self) -> None:
+        """Remember what was promised in the present history."""
+        self.buried[self.history] = (self.term, self.state.vote)
+
+    def promised_term(self, history: bytes) -> Term:
+        """Below which we take nothing of a history that we do not hold; 0 unless we have buried it."""
+        return self.buried[history][0] if history in self.buried else Term(0)
+
+    def take_up(self, history: bytes) -> None:
+        """Begin to hold a history."""
+        if history in self.buried:
+            term, vote = self.buried.pop(history)
+            self._save(replace(self.state, term=term, vote=vote))
 
     def commit_up_to(self, index: int) -> None:
         """Entries up to ``index`` are committed; never goes back."""
@@ -390,5 +471,5 @@ class Context:
     def _save(self, state: HardState) -> None:
         if state != self.state:
             self.state = state
-            self._gone_of = None
+            self._recount()
             self._state_dirty = True

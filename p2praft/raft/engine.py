@@ -166,7 +166,6 @@ class Engine:
         ctx.now = now
         for other in [m for m in ctx.bonded if m.peer_id == member.peer_id]:
             self.bond_down(other, now)
-        ctx.bonded[member] = None
         ctx.meet(member)
         if isinstance(self.role, Leader):
             self.role.on_bond_up(member, ctx)
@@ -179,8 +178,7 @@ class Engine:
         ctx.now = now
         if member not in ctx.bonded:
             return
-        del ctx.bonded[member]
-        ctx.forget_messages(member)
+        ctx.part(member)
         self.role.on_bond_lost(member, ctx)
         self.catch_up.on_bond_lost(member, ctx)
         self._reconsider = True
@@ -192,7 +190,7 @@ class Engine:
         if sender not in ctx.bonded or (ctx.is_gone(sender) and not isinstance(message, Standing)):
             return
         if isinstance(message, Standing):
-            ctx.bonded[sender] = message
+            ctx.hear(sender, message)
             if message.genesis is not None and message.genesis.history == ctx.history:
                 ctx.declare_lost(message.lost)
                 if message.founded:
@@ -264,9 +262,13 @@ class Engine:
         if snapshot.base.last.index <= ctx.commit or ctx.history not in (NO_HISTORY, history) or history in ctx.left:
             self.catch_up.stop()
             return False
+        if ctx.genesis is None:
+            ctx.take_up(history)
         ctx.install(snapshot)
         self._delivered = ctx.commit
         self.catch_up.installed(ctx)
+        if isinstance(self.role, Follower):
+            self.role.restart_election_timer(ctx)
         ctx.emit(EventKind.SNAPSHOT, text=f"took a snapshot at {snapshot.base.last} from others")
         self._reconsider = True
         return True
@@ -364,7 +366,8 @@ class Engine:
 
     def _tell_standing(self) -> None:
         ctx = self.ctx
-        of = (ctx.state, ctx.genesis, ctx.snapshot, ctx.leaving, ctx.gone(ctx.genesis.founders) if ctx.genesis else ())
+        gone = ctx.gone(ctx.genesis.founders) if ctx.genesis else ()
+        of = (ctx.state, ctx.genesis, ctx.snapshot, ctx.leaving, gone, ctx.log.voters_index, ctx.heard_index)
         if self._told is not None and of == self._told_of:
             return
         standing, self._told_of = founding.own_standing(ctx), of
@@ -404,11 +407,12 @@ class Engine:
             return False
         if isinstance(message, InstallSnapshot):
             self.catch_up.on_install_snapshot(message, sender, history, ctx)
-        elif founding.may_adopt(message, sender, history, ctx):
+        elif message.term >= ctx.promised_term(history) and founding.may_adopt(message, sender, history, ctx):
+            ctx.take_up(history)
             return True
-        if isinstance(message, InstallSnapshot) or message.prev != START:
+        if isinstance(message, InstallSnapshot) or message.prev != START or not message.entries:
             refusal = AppendEntriesResponse(
-                term=message.term,
+                term=max(message.term, ctx.promised_term(history)),
                 vote=Vote.ABSTAINED,
                 matched=False,
                 last=START,
@@ -443,6 +447,7 @@ class Engine:
                 why,
                 ctx.log.last.index,
             )
+            ctx.bury_history()
             self._lose_history(EventKind.YIELDED, f"gave up a history: {why}", archive=True)
         if ctx.genesis is None:
             self._consider_founding()

@@ -8,7 +8,8 @@ The rules (DESIGN, "Where we differ from mosaik", 3):
   writer, and only it, may take it back: when a founder is lost, or when it meets a genesis that ranks before its
   own, or a founded history. A founder drops a genesis when its writer shows a higher attempt and another history.
 - If the writer is provably gone, no other founder knows of a commit and all of them know that the writer is gone,
-  then nobody can ever commit it: it is void.
+  then nobody can ever commit it: it is void. It is void as well if one of its founders holds a founded junior history:
+  nobody leaves a founded one for that.
 - Of two *founded* histories that meet, the senior one stays; the other yields, and is archived. A founder that does not
   know whether its genesis was committed yields as if it was.
 
@@ -35,6 +36,8 @@ def own_standing(ctx: Context) -> Standing:
         leaving=ctx.leaving,
         lost=ctx.state.lost,
         snapshot=ctx.snapshot,
+        voters_index=ctx.log.voters_index,
+        heard_index=ctx.heard_index,
     )
 
 
@@ -105,6 +108,10 @@ def must_drop(ctx: Context) -> str | None:
     writer = ctx.bonded.get(genesis.writer)
     if writer is not None and writer.attempt > genesis.attempt and not _holds(writer, genesis):
         return f"its writer {genesis.writer} took it back"
+    for founder in genesis.founders:
+        standing = ctx.bonded.get(founder)
+        if standing is not None and standing.founded and standing.genesis and _is_junior(standing.genesis, genesis):
+            return f"its founder {founder} holds a junior history, which it would not if ours had been committed"
     if not ctx.is_gone(genesis.writer):
         return None
     for founder in genesis.founders:
@@ -162,6 +169,10 @@ def may_adopt(request: AppendEntries, sender: Member, history: bytes, ctx: Conte
         and standing is not None
         and standing.attempt == first.attempt
     )
+
+
+def _is_junior(other: Genesis, genesis: Genesis) -> bool:
+    return other.seniority > genesis.seniority
 
 
 def _holds(standing: Standing, genesis: Genesis) -> bool:

@@ -154,7 +154,7 @@ class Leader:
                 if member in self.progress:
                     self._send(member, self.progress[member], ctx, always=True)
         if self.reads.pending:
-            confirmed = quorum_value(ctx.voters, lambda m: self._round_of(m, ctx), ctx.gone(ctx.voters))
+            confirmed = quorum_value(ctx.voters, lambda m: self._round_of(m, ctx), ctx.spared(ctx.voters))
             self._waiting_for_commit.update(member.peer_id for member in self.reads.confirm(confirmed, ctx))
         last = ctx.log.last.index
         for member, progress in self.progress.items():
@@ -218,7 +218,7 @@ class Leader:
             return
         if ctx.commit == ctx.log.last.index:
             return
-        index = quorum_value(ctx.voters, lambda m: self._counted(m, ctx), ctx.gone(ctx.voters))
+        index = quorum_value(ctx.voters, lambda m: self._counted(m, ctx), ctx.spared(ctx.voters))
         # Only entries of this term commit by counting; earlier ones commit beneath them (paper, section 5.4.2).
         if index > ctx.commit and ctx.log.term_at(index) == ctx.term:
             committed = ctx.log.between(ctx.commit + 1, index)
@@ -315,7 +315,7 @@ class Leader:
     def _quorum_is_active(self, ctx: Context) -> bool:
         since = ctx.now - ctx.config.election_timeout
         active = {member for member, progress in self.progress.items() if progress.heard >= since}
-        return has_quorum(ctx.voters, active | {ctx.me}, ctx.gone(ctx.voters))
+        return has_quorum(ctx.voters, active | {ctx.me}, ctx.spared(ctx.voters))
 
     def _view(self, member: Member, ctx: Context) -> MemberView:
         progress = self.progress.get(member)

@@ -490,6 +490,8 @@ class Standing:
         leaving: Whether it wants out of the voter set.
         lost: Members that an operator has declared lost for ever (``recover``).
         snapshot: The newest snapshot that others may fetch from it.
+        voters_index: Where the newest voter set stands in its log; 0 if it has none.
+        heard_index: The highest such index that a member of this history, or of any if it has none, told it of itself.
     """
 
     wire_tag: ClassVar[int] = 13
@@ -501,6 +503,8 @@ class Standing:
     leaving: bool
     lost: Annotated[tuple[Member, ...], Size(0, 256)] = ()
     snapshot: Snapshot | None = None
+    voters_index: Index = Index(0)
+    heard_index: Index = Index(0)
     term: ClassVar[None] = None
 
 

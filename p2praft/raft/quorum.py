@@ -1,7 +1,8 @@
 """Who must agree: the one place where votes, acknowledgements and rounds are counted.
 
-The quorum is min(majority of the voters, all voters that are not provably gone): an ordinary majority while one can
-be had, and the unanimous survivors after most have provably lost their memory. Observers are never voters.
+The quorum is min(majority of the voters, all voters that are not spared): an ordinary majority while one can be had,
+and the unanimous survivors after most have provably lost their memory (:meth:`Context.spared
+<p2praft.raft.context.Context.spared>` says when). Observers are never voters.
 """
 
 from __future__ import annotations

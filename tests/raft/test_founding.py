@@ -15,17 +15,21 @@ from p2praft.raft.messages import (
     START,
     AppendEntries,
     AppendEntriesResponse,
+    Base,
     Genesis,
+    Index,
+    InstallSnapshot,
     Member,
     Message,
     OpenSession,
     PreVote,
     RequestVote,
+    Snapshot,
     Standing,
     Term,
     Vote,
 )
-from tests.raft.support import CONFIG, Bench, append, at, genesis, log, member
+from tests.raft.support import CONFIG, HISTORY, Bench, append, at, genesis, log, member
 
 OTHER = b"o" * 16
 
@@ -139,6 +143,11 @@ def founder(number: int = 2, *, volatile: bool = False) -> tuple[Birth, Genesis,
     birth.hear(append(1, START, *entries), founders[0], history=first.history)
     assert birth.held() == first
     return birth, first, founders[0]
+
+
+def answers(messages: Sequence[Message]) -> list[AppendEntriesResponse]:
+    """Those to a leader."""
+    return [message for message in messages if isinstance(message, AppendEntriesResponse)]
 
 
 # --- who writes, and when
@@ -495,6 +504,66 @@ def test_who_only_follows_a_history_buries_it_when_all_of_its_voters_have_lost_t
     assert [out.message.genesis for out in birth.sent if isinstance(out.message, Standing)][-1] is None, (
         "they may found"
     )
+
+
+def test_a_history_that_was_buried_and_goes_on_finds_the_promises_that_were_made_in_it() -> None:
+    voters = [member(1, volatile=True), member(2, volatile=True)]
+    entries = log(voters)
+    first = entries[0].payload
+    assert isinstance(first, Genesis)
+    birth = Birth(9, volatile=True)
+    birth.meet(voters[0], standing(first, founded=True, attempt=1))
+    birth.hear(append(1, START, *entries, commit=1), voters[0], history=first.history)
+    birth.hear(RequestVote(term=Term(7), last=at(1, 2)), voters[0])
+    for number in (1, 2):
+        birth.meet(member(number, volatile=True, incarnation=2), standing())
+    assert birth.held() is None
+    successor = member(3, volatile=True)
+    birth.meet(successor, standing(first, founded=True))
+    (refusal,) = answers(birth.hear(append(6, at(1, 1), commit=1), successor, history=first.history))
+    assert refusal.term == 7, "it has a vote in term 7 to tell of"
+    assert birth.held() is None
+    birth.hear(append(7, START, *entries, commit=1), successor, history=first.history)
+    assert birth.held() == first
+    assert (birth.engine.term, birth.engine.ctx.state.vote) == (7, voters[0])
+
+
+def test_who_has_just_taken_a_snapshot_of_old_voters_waits_for_the_leader_to_name_the_new_ones() -> None:
+    """Seed 107164: it buried what it had fetched, fetched it again, and so on for ever."""
+    old = [member(1, volatile=True), member(2, volatile=True)]
+    first = genesis(old)
+    birth = Birth(9, volatile=True)
+    for number in (1, 2):
+        birth.meet(member(number, volatile=True, incarnation=2), standing())
+    leader = member(1, volatile=True, incarnation=2)
+    base = Base(last=at(4, 40), time=0.0, genesis=first, voters=tuple(old), voters_index=Index(1))
+    offer = Snapshot(base=base, chunks=1, digest=bytes(32))
+    birth.hear(replace(standing(first, founded=True), snapshot=offer), leader)
+    birth.hear(InstallSnapshot(term=Term(5), base=base.last, round=1), leader, history=first.history)
+    assert birth.engine.install(offer, birth.now)
+    birth.take()
+    assert birth.held() == first
+
+
+def test_a_genesis_is_void_if_one_of_its_founders_holds_a_junior_history() -> None:
+    """Seed 100236: its writer had lost its disk, and its founder waited for it beside the group that the others had founded."""
+    birth, first, its_writer = founder()
+    birth.engine.bond_down(its_writer, birth.now)
+    junior = genesis([member(3), member(4)], history=OTHER, created=1.0)
+    birth.hear(standing(junior, founded=True), member(4))
+    assert birth.held() == first, "who is no founder proves nothing"
+    birth.hear(standing(junior, founded=True), member(3))
+    assert birth.held() is None
+
+
+def test_a_member_without_history_answers_a_leader_that_takes_it_to_have_the_beginning_under_way() -> None:
+    """Seed 109491: its first entries were lost, and it never said so."""
+    birth = Birth(9)
+    leader = member(1)
+    birth.meet(leader, standing(genesis([leader]), founded=True))
+    (refusal,) = answers(birth.hear(append(3, START, commit=5), leader, history=HISTORY))
+    assert not refusal.matched
+    assert refusal.last == START
 
 
 def test_the_senior_history_stays() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from p2praft.raft.messages import Standing
 from tests.paper.cluster import Cluster
 
 
@@ -55,7 +56,6 @@ def test_of_five_the_two_survivors_must_agree() -> None:
     assert cluster.leaders == []
     for number in (1, 2, 3):
         cluster.restart(number)
-        cluster.isolate(number)
         cluster.forget(number)
     cluster.cuts.add(frozenset((4, 5)))
     cluster.run(5)
@@ -63,6 +63,27 @@ def test_of_five_the_two_survivors_must_agree() -> None:
     cluster.cuts.discard(frozenset((4, 5)))
     cluster.run(5)
     assert len(cluster.leaders) == 1
+
+
+def test_a_survivor_whose_voters_have_all_been_replaced_decides_nothing() -> None:
+    """While 5 was away the others lost their memories one by one, and each was replaced: all that 5 knows are gone."""
+    cluster = Cluster(5, volatile=True)
+    cluster.elect(1)
+    cluster.run(0.3)
+    cluster.isolate(5)
+    for number in (4, 3, 2, 1):
+        cluster.forget(number)
+        cluster.run(10)
+    cluster.propose(cluster.leaders[0])
+    cluster.run(1)
+    committed = max(map(len, cluster.applied.values()))
+    cluster.cuts.clear()
+    cluster.lost = lambda sender, to, message: 5 in (sender, to) and not isinstance(message, Standing)
+    cluster.run(10)
+    assert not cluster.engines[5].is_leader
+    cluster.heal()
+    cluster.run(10)
+    assert len(cluster.applied[5]) >= committed
 
 
 def test_a_durable_voter_that_comes_back_with_another_memory_is_no_proof() -> None:

@@ -24,6 +24,7 @@ from p2praft.raft.messages import (
     Base,
     Configuration,
     FetchedChunk,
+    Genesis,
     LogEntry,
     Member,
     Message,
@@ -170,6 +171,7 @@ class World:
         self.nodes = [self._make_node(number) for number in range(1, total + 1)]
         # What must hold, as it became known.
         self.committed: dict[bytes, dict[int, LogEntry]] = {}
+        self.geneses: dict[bytes, Genesis] = {}
         self.leaders: dict[tuple[bytes, int], Member] = {}
         self.acknowledged: dict[bytes, int] = {}
         self.chains: dict[tuple[bytes, int], int] = {}
@@ -723,9 +725,8 @@ class World:
                         f"linearizability: {node.number} may read at {answer.index}, but {expected} was acknowledged before"
                     )
                 self.counts["reads"] += answer.index > 0
-        founded = [key for key, entries in self.committed.items() if entries]
-        if len(founded) > 1 and self.plan.one_history:
-            raise Violation(f"one history a group: {[key.hex()[:8] for key in founded]} are all committed")
+        if history not in self.geneses and engine.ctx.commit:
+            self._check_one_history(history, engine.ctx.genesis)
 
     def _check_monotonic(self, node: Node, history: bytes) -> None:
         engine = node.engine
@@ -737,6 +738,16 @@ class World:
         if engine.term < term and generation == node.generation:
             raise Violation(f"monotonic term: {node.number} went from {term} back to {engine.term}")
         self.high[key] = (node.generation, engine.term, engine.commit)
+
+    def _check_one_history(self, history: bytes, genesis: Genesis | None) -> None:
+        """With a majority to expect, a second history has a founder of the first; if none remembers it, it is a new group."""
+        assert genesis is not None
+        for other, known in self.geneses.items():
+            if self.plan.one_history and (both := set(known.founders) & set(genesis.founders)):
+                raise Violation(
+                    f"one history a group: {', '.join(map(str, both))} founded {other.hex()} and {history.hex()}"
+                )
+        self.geneses[history] = genesis
 
     def _check_leader(self, node: Node, history: bytes) -> None:
         engine = node.engine

@@ -122,6 +122,8 @@ RAFT: tuple[raft.Message, ...] = (
         leaving=False,
         lost=(),
         snapshot=SNAPSHOT,
+        voters_index=Index(3),
+        heard_index=Index(5),
     ),
     raft.InstallSnapshot(term=Term(2), base=Cursor(Term(2), Index(4)), round=18),
     raft.FetchedEntries(first=Index(2), prev=Cursor(Term(2), Index(1)), entries=ENTRIES[1:2]),
