@@ -44,7 +44,7 @@ from p2praft.raft.messages import (
 from transport import PeerId
 
 MAX_LEFT = 16
-"""Histories that were yielded and are remembered; nobody meets so many."""
+"""Histories that were yielded, and that were buried, and are remembered; nobody meets so many."""
 NO_HISTORY = bytes(16)
 
 
@@ -348,6 +348,10 @@ class Context:
     def bury_history(self) -> None:
         """Remember what was promised in the present history."""
         self.buried[self.history] = (self.term, self.state.vote)
+        if len(self.buried) > MAX_LEFT:
+            oldest = next(iter(self.buried))
+            del self.buried[oldest]
+            self.left.append(oldest)
 
     def promised_term(self, history: bytes) -> Term:
         """Below which we take nothing of a history that we do not hold; 0 unless we have buried it."""
