@@ -151,7 +151,7 @@ class Core:
             self._send(peer, Want(ids=tuple(asked)))
         for peer, pending in self._spread.take_announcements(now):
             self._announce_to(peer, pending)
-        self.due = min(self.due, self._spread.deadline())
+        self.due = min(self.due, self._spread.due)
 
     def _announce_to(self, peer: PeerId, pending: dict[bytes, bool]) -> None:
         whole: list[SignedEntry] = []

@@ -33,10 +33,12 @@ class Spread:
 
     Attributes:
         busy: Whether there may be anything to ask, to wait for or to announce.
+        due: When something is to be announced, or somebody has not answered, or earlier.
     """
 
     def __init__(self, round_trip: Callable[[PeerId], float | None] = lambda peer: None) -> None:
         self.busy = False
+        self.due = math.inf
         self._round_trip = round_trip
         self._holders: dict[bytes, dict[PeerId, bool]] = {}  # and whether each was asked
         self._asked: dict[bytes, PeerId] = {}
@@ -104,6 +106,8 @@ class Spread:
 
     def hurry(self, now: float) -> None:
         """Ask others for what somebody was asked for and does not give."""
+        if now < self.due:
+            return
         for peer, ids in list(self._under_way.items()):
             if ids and now >= self._late(peer):
                 self._under_way[peer] = {}
@@ -116,7 +120,7 @@ class Spread:
 
     def announce(self, entry_id: bytes, but: Iterable[PeerId], *, whole: bool = False) -> None:
         """Tell the neighbours of an entry; ``whole`` hands it over instead of its name."""
-        self.busy = True
+        self._expect(self._announced + COALESCE)
         without = set(but)
         for peer, pending in self._pending.items():
             if peer not in without:
@@ -131,29 +135,31 @@ class Spread:
             self._announced = now
             for peer, _ in taken:
                 self._pending[peer] = {}
+        if now >= self.due:
+            self.deadline()
         return taken
 
     def deadline(self) -> float:
-        """When something is to be announced, or somebody has not answered."""
-        due = math.inf
-        if not self.busy:
-            return due
-        if any(self._pending.values()):
-            due = self._announced + COALESCE
-        for peer, ids in self._under_way.items():
-            if ids:
-                due = min(due, self._late(peer))
-        self.busy = due < math.inf
-        return due
+        """When something is to be announced, or somebody has not answered: looks at everybody, ``due`` does not."""
+        if self.busy:
+            self.due = self._announced + COALESCE if any(self._pending.values()) else math.inf
+            for peer, ids in self._under_way.items():
+                if ids:
+                    self.due = min(self.due, self._late(peer))
+            self.busy = self.due < math.inf
+        return self.due
 
     # --- inside
+
+    def _expect(self, at: float) -> None:
+        self.busy = True
+        self.due = min(self.due, at)
 
     def _late(self, peer: PeerId) -> float:
         """When a neighbour that was asked is to have given something."""
         return self._progress[peer] + max(ANSWER_TIMEOUT, ANSWER_TRIPS * (self._round_trip(peer) or 0.0))
 
     def _ask(self, peer: PeerId, entry_id: bytes, now: float) -> None:
-        self.busy = True
         under_way = self._under_way[peer]
         if len(under_way) >= MAX_WANTED:
             self._queues[peer].append(entry_id)
@@ -174,6 +180,8 @@ class Spread:
                     self._ask(peer, entry_id, now)
 
     def _wait_for(self, peer: PeerId, entry_id: bytes) -> None:
+        if not self._under_way[peer]:
+            self._expect(self._late(peer))
         self._under_way[peer][entry_id] = None
         self._asked[entry_id] = peer
 

@@ -366,6 +366,15 @@ class TestFailure:
             peer(n) for n in (11, 12, 13, 14)
         ]
 
+    def test_news_for_nobody_after_a_long_silence_is_no_cause_for_doubt(self) -> None:
+        gossip = linked(0, 1)
+        gossip.receive(peer(1), News(entries=(entry(2),)), 0.0)
+        for step in range(100):
+            keep_alive(gossip, step / 10)
+            gossip.tick(step / 10)
+        gossip.receive(peer(1), News(entries=(entry(3),)), 10.0)
+        assert gossip.due >= 10.0
+
     def test_a_quiet_neighbour_is_asked_and_one_that_does_not_answer_is_suspected(self) -> None:
         gossip = linked(0, 1, 2)
         asked, suspected = [], 0.0
