@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from discovery.catalog import Catalog, Record
+from discovery.catalog import Catalog, Record, Status
 from discovery.config import DiscoveryConfig
 from discovery.dialling import Dialling
 from discovery.effects import Dial, Effect, Emit, Send, Unlink
 from discovery.entry import Entry, NetworkId, SignedEntry, Version
-from discovery.failure import Awareness, Suspicions
-from discovery.messages import MAX_IDS, Have, Message, News, Want, batches
+from discovery.failure import Awareness, Suspicions, Tellings
+from discovery.messages import MAX_IDS, MAX_SUSPECTS, Have, Message, News, Suspicion, Want, batches
 from discovery.spread import Spread
 from discovery.view import Neighbour, View
 from transport import HostPort, PeerAddr, PeerId, SecretKey
@@ -74,6 +74,7 @@ class Core:
         self._dialling = Dialling(self.me, seeds, self.catalog, self.view, config, rng, now)
         self._spread = Spread(self.view.best_round_trip)
         self._suspicions = Suspicions(config.suspicion_timeout)
+        self._tellings = Tellings()
         self._awareness = Awareness()
         self._banished: dict[PeerId, float] = {}
         self._effects: list[Effect] = []
@@ -145,6 +146,9 @@ class Core:
 
     def _finish(self, now: float) -> None:
         """Send what has gathered while an input was handled."""
+        if now >= self._tellings.deadline:
+            self._tell_of_suspects(now)
+        self.due = min(self.due, self._tellings.deadline)
         if not self._spread.busy:
             return
         for peer, asked in self._spread.take_asks():
@@ -170,6 +174,19 @@ class Core:
         for start in range(0, len(names), MAX_IDS):
             self._send(peer, Have(ids=tuple(names[start : start + MAX_IDS])))
 
+    def _tell_of_suspects(self, now: float) -> None:
+        told = [
+            (accusation, sources)
+            for accusation, sources in self._tellings.take(now).items()
+            if (record := self.catalog.get(accusation.peer_id)) is not None
+            and record.version == accusation.version
+            and record.status is not Status.ALIVE
+        ]
+        for peer in self.view.neighbours:
+            suspects = [accusation for accusation, sources in told if peer not in sources]
+            for start in range(0, len(suspects), MAX_SUSPECTS):
+                self._send(peer, Suspicion(suspects=tuple(suspects[start : start + MAX_SUSPECTS])))
+
     # --- effects
 
     def take_effects(self) -> list[Effect]:
@@ -189,10 +206,9 @@ class Core:
     def _send(self, peer: PeerId, message: Message) -> None:
         self._effects.append(Send(peer, message))
 
-    def _flood(self, message: Message, *, but: PeerId | None = None) -> None:
+    def _flood(self, message: Message) -> None:
         for peer in self.view.neighbours:
-            if peer != but:
-                self._effects.append(Send(peer, message))
+            self._effects.append(Send(peer, message))
 
     def _emit(self, kind: str, record: Record, reason: str) -> None:
         self._effects.append(Emit(kind, record.peer_id, reason))

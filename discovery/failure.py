@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 
 from discovery.entry import Version
+from discovery.messages import Accusation
 from transport import PeerId
 
 CONFIRMATIONS = 3
@@ -18,6 +19,8 @@ LONGEST = 3.0
 """How many times the shortest time a suspect has if nobody agrees with its accuser."""
 MAX_AWARENESS = 4
 """Of one's own slowness; times grow by one more for each."""
+GATHERING = 0.1
+"""Seconds between two tellings of suspects; a lone one goes at once."""
 
 
 @dataclass(slots=True)
@@ -40,6 +43,10 @@ class Case:
     accusers: set[PeerId] = field(default_factory=set)
     grace: float = 0.0
 
+    def counts(self, accuser: PeerId) -> bool:
+        """Whether this accuser is counted, or no more of them need be."""
+        return accuser in self.accusers or len(self.accusers) > self.needed
+
     @property
     def deadline(self) -> float:
         """When it is lost (Lifeguard, section IV-B)."""
@@ -58,6 +65,7 @@ class Suspicions:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._cases: dict[PeerId, Case] = {}
+        self._deadline = math.inf
 
     def __contains__(self, peer: PeerId) -> bool:
         return peer in self._cases
@@ -70,33 +78,75 @@ class Suspicions:
         """A first accusation, in a network of so many members."""
         shortest = self._timeout * (1 + math.log10(max(1, members)) / 6)
         needed = max(0, min(CONFIRMATIONS, members - 2))
-        self._cases[peer] = Case(version, now, shortest, needed, {accuser})
+        case = self._cases[peer] = Case(version, now, shortest, needed, {accuser})
+        self._deadline = min(self._deadline, case.deadline)
+
+    def settled(self, accusation: Accusation) -> bool:
+        """Whether an accusation adds nothing to the case that there is."""
+        case = self._cases.get(accusation.peer_id)
+        return case is not None and case.version == accusation.version and case.counts(accusation.accuser)
 
     def confirm(self, peer: PeerId, accuser: PeerId) -> bool:
         """One more accuses a suspect; whether that is worth telling on."""
         case = self._cases.get(peer)
-        if case is None or accuser in case.accusers or len(case.accusers) > case.needed:
+        if case is None or case.counts(accuser):
             return False
         case.accusers.add(accuser)
+        self._deadline = min(self._deadline, case.deadline)
         return True
 
     def close(self, peer: PeerId) -> None:
         """It answered, or is lost, or left."""
         self._cases.pop(peer, None)
+        if not self._cases:
+            self._deadline = math.inf
 
     def overdue(self, now: float) -> list[PeerId]:
         """Suspects whose time is up."""
-        return [peer for peer, case in self._cases.items() if now >= case.deadline]
+        if now < self._deadline:
+            return []
+        late = [peer for peer, case in self._cases.items() if now >= case.deadline]
+        self._deadline = min((case.deadline for case in self._cases.values()), default=math.inf)
+        return late
 
     def grant(self, seconds: float) -> None:
         """Give every suspect more time: it was us who did not listen."""
         for case in self._cases.values():
             case.grace += seconds
+        self._deadline += seconds
 
     @property
     def deadline(self) -> float:
-        """When the next one is lost."""
-        return min((case.deadline for case in self._cases.values()), default=math.inf)
+        """When the next one is lost, or earlier: what was the next may have been closed or given more time since."""
+        return self._deadline
+
+
+class Tellings:
+    """Accusations on their way to the neighbours: gathered, since each is a message to every neighbour of every node."""
+
+    def __init__(self) -> None:
+        self._gathered: dict[Accusation, set[PeerId]] = {}
+        self._told = -math.inf
+
+    def add(self, accusation: Accusation, source: PeerId | None) -> None:
+        """Pass on what ``source`` said; None if we say it."""
+        self._gathered[accusation] = set() if source is None else {source}
+
+    def heard(self, accusation: Accusation, source: PeerId) -> None:
+        """One more neighbour said so: no need to tell it."""
+        if self._gathered and (sources := self._gathered.get(accusation)) is not None:
+            sources.add(source)
+
+    def take(self, now: float) -> dict[Accusation, set[PeerId]]:
+        """What has gathered, and who need not be told since it said so."""
+        self._told = now
+        gathered, self._gathered = self._gathered, {}
+        return gathered
+
+    @property
+    def deadline(self) -> float:
+        """When something is to be told."""
+        return self._told + GATHERING if self._gathered else math.inf
 
 
 class Awareness:

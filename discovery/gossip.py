@@ -11,9 +11,10 @@ asks for it. Now and then the catalog is compared with a random neighbour's (:mo
 travel.
 
 *Failure* (:mod:`discovery.failure`). A neighbour whose link broke, or that does not answer a ping, is suspected. The suspicion goes
-to everybody at once, the suspect included, which refutes it by a newer entry. The suspect's other neighbours, when they hear of
-it, ask it for a sign of life themselves, and join in the accusation if none comes. Who is accused by several has little time
-to answer, who is accused by one has long. A node that finds itself slow gives everybody more time.
+to everybody, the suspect included, which refutes it by a newer entry; a lone one goes at once, those that follow within a moment go
+together. The suspect's other neighbours, when they hear of it, tell it, once for each version of its entry, ask it for a sign of
+life themselves, and join in the accusation if none comes. Who is accused by several has little time to answer, who is accused by
+one has long. A node that finds itself slow gives everybody more time.
 
 *Healing*. Lost peers and seeds are dialled now and then. When two nodes link, each tells whom it has lost: if the other side
 has them, they hear of it and answer with newer entries, which reach everybody.
@@ -106,6 +107,7 @@ class Gossip(Telling):
         due = min(
             self._next_anti_entropy,
             self._suspicions.deadline,
+            self._tellings.deadline,
             self._spread.deadline(),
             self.view.deadline(),
         )

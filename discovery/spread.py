@@ -126,6 +126,11 @@ class Spread:
             if peer not in without:
                 pending[entry_id] = whole
 
+    def name(self, peer: PeerId, entry_id: bytes) -> None:
+        """Tell one neighbour of an entry: it seems to lack it."""
+        self._expect(self._announced + COALESCE)
+        self._pending[peer].setdefault(entry_id, False)
+
     def take_announcements(self, now: float) -> list[tuple[PeerId, dict[bytes, bool]]]:
         """What is to be announced to whom, if it is time."""
         if now < self._announced + COALESCE:

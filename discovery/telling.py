@@ -103,7 +103,7 @@ class Telling(Watching):
         self._choose_anew(now + CHOICE_DELAY)
         self._spread.announce(signed.id, but, whole=whole)  # to the owner as well: it may have forgotten this past
         if record.status is Status.LOST:
-            self._flood(Suspicion(suspects=(self._accusation(record),)), but=source)
+            self._tellings.add(self._accusation(record), source)
         elif record.status is Status.LEFT:
             if before in PRESENT:
                 self._emit("left", record, "it said goodbye")

@@ -11,6 +11,7 @@ import random
 from dataclasses import dataclass, field
 
 from discovery.config import DiscoveryConfig
+from discovery.entry import Version
 from discovery.rtt import RoundTrip
 from transport import PeerId
 
@@ -72,6 +73,7 @@ class Neighbour:
         number: Of that ping.
         silent: Whether we have given up waiting for the answer.
         accusers: Who said that it cannot be reached, since it was last heard.
+        told: The version in which it was told that it is suspected.
     """
 
     since: float
@@ -84,6 +86,7 @@ class Neighbour:
     number: int = 0
     silent: bool = False
     accusers: list[PeerId] = field(default_factory=list)
+    told: Version | None = None
 
 
 @dataclass(eq=False)

@@ -43,7 +43,7 @@ class Watching(Core):
     def _accuse(self, record: Record, now: float, reason: str) -> None:
         """Suspect a peer by what we saw ourselves."""
         if self._suspect(record, self.me, now, reason):
-            self._flood(Suspicion(suspects=(self._accusation(record),)))
+            self._tellings.add(self._accusation(record), None)
 
     def _suspect(self, record: Record, accuser: PeerId, now: float, reason: str) -> bool:
         """Open or strengthen the case against a peer; whether others should hear of it."""
@@ -76,28 +76,33 @@ class Watching(Core):
 
     def _hear_suspicion(self, message: Suspicion, source: PeerId, now: float) -> None:
         neighbour = self.view.neighbours.get(source)
-        spread: list[Accusation] = []
         for accusation in message.suspects:
             if accusation.peer_id == self.me:
                 self._hear_accusation(accusation, now, source)
                 continue
+            if self._suspicions.settled(accusation):
+                self._tellings.heard(accusation, source)
+                continue  # most are: each comes over every link
             record = self.catalog.get(accusation.peer_id)
             if record is None or (neighbour is not None and not neighbour.accusations.take(now)):
                 continue
             if record.version > accusation.version:
-                self._send(source, News(entries=(record.signed,)))
+                self._spread.name(source, record.signed.id)
             elif record.status in PRESENT and record.version == accusation.version:
                 if record.status is Status.ALIVE and record.peer_id in self.view.neighbours:
-                    # It can answer for itself, and we see whether it does.
-                    self._send(record.peer_id, Suspicion(suspects=(accusation,)))
-                    self._ping(record.peer_id, now)
-                    accusers = self.view.neighbours[record.peer_id].accusers
-                    if len(accusers) <= CONFIRMATIONS and accusation.accuser not in accusers:
-                        accusers.append(accusation.accuser)
+                    self._hear_of_neighbour(accusation, now)
                 elif self._suspect(record, accusation.accuser, now, f"{accusation.accuser.short} cannot reach it"):
-                    spread.append(accusation)
-        if spread:
-            self._flood(Suspicion(suspects=tuple(spread)), but=source)
+                    self._tellings.add(accusation, source)
+
+    def _hear_of_neighbour(self, accusation: Accusation, now: float) -> None:
+        """A neighbour is suspected. It can answer for itself, and we see whether it does."""
+        neighbour = self.view.neighbours[accusation.peer_id]
+        if neighbour.told != accusation.version:  # once is enough: a link loses nothing
+            neighbour.told = accusation.version
+            self._send(accusation.peer_id, Suspicion(suspects=(accusation,)))
+            self._ping(accusation.peer_id, now)
+        if len(neighbour.accusers) <= CONFIRMATIONS and accusation.accuser not in neighbour.accusers:
+            neighbour.accusers.append(accusation.accuser)
 
     def _hear_accusation(self, accusation: Accusation, now: float, source: PeerId | None = None) -> None:
         """We are suspected. A version above ours is no reason to jump, since an accusation is not signed: its entry would be."""

@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 
 from discovery import Version
-from discovery.failure import LONGEST, MAX_AWARENESS, Awareness, Suspicions
+from discovery.failure import CONFIRMATIONS, GATHERING, LONGEST, MAX_AWARENESS, Awareness, Suspicions, Tellings
+from discovery.messages import Accusation
 from tests.discovery.support import peer
 
 SUSPECT, VERSION = peer(9), Version(1, 1)
@@ -71,3 +72,35 @@ def test_doubt_is_bounded_and_passes() -> None:
     for _ in range(50):
         awareness.trust()
     assert awareness.factor == 1
+
+
+def test_suspects_are_told_of_together_and_not_to_whom_they_are_no_news() -> None:
+    tellings = Tellings()
+    first, second, third = (Accusation(peer_id=peer(n), version=VERSION, accuser=peer(0)) for n in (1, 2, 3))
+    tellings.add(first, None)
+    assert tellings.deadline == -math.inf, "a lone one goes at once"
+    assert tellings.take(10.0) == {first: set()}
+    assert tellings.deadline == math.inf
+    tellings.add(second, peer(4))
+    tellings.heard(second, peer(5))
+    tellings.heard(first, peer(5))
+    tellings.add(third, None)
+    assert tellings.deadline == 10.0 + GATHERING
+    assert tellings.take(10.1) == {second: {peer(4), peer(5)}, third: set()}
+
+
+def test_what_adds_nothing_to_a_case_is_told_apart() -> None:
+    suspicions = Suspicions(3.0)
+    suspicions.open(SUSPECT, VERSION, peer(0), 0.0, members=100)
+
+    def settled(accuser: int, version: Version = VERSION) -> bool:
+        return suspicions.settled(Accusation(peer_id=SUSPECT, version=version, accuser=peer(accuser)))
+
+    assert settled(0)
+    assert not settled(1)
+    assert not settled(0, Version(1, 2)), "an answer may have come between"
+    for accuser in range(1, CONFIRMATIONS + 1):
+        suspicions.confirm(SUSPECT, peer(accuser))
+    assert settled(8), "no more are needed"
+    suspicions.close(SUSPECT)
+    assert not settled(0)

@@ -14,7 +14,7 @@ from discovery.anti_entropy import HIGHEST, LOWEST, summarize
 from discovery.catalog import Catalog, Status, bucket_of
 from discovery.dialling import LOOKS_PER_LOSS, Dialling
 from discovery.effects import NO_ANSWER, OTHER_NETWORK, VIEW_FULL, Dial, Effect, Emit, Send, Unlink
-from discovery.failure import CONFIRMATIONS
+from discovery.failure import CONFIRMATIONS, GATHERING
 from discovery.gossip import Gossip
 from discovery.messages import (
     MAX_WANTED,
@@ -22,6 +22,7 @@ from discovery.messages import (
     Digest,
     Have,
     Lost,
+    Message,
     News,
     Ping,
     Pong,
@@ -317,8 +318,8 @@ class TestFailure:
         gossip = linked(0, 1, 2)
         gossip.receive(peer(2), News(entries=(entry(3, (1, 5)),)), 0.0)
         gossip.take_effects()
-        gossip.receive(peer(1), Suspicion(suspects=(line(3, 1, 4),)), 0.0)
-        assert sent(gossip.take_effects()) == [News(entries=(entry(3, (1, 5)),))]
+        gossip.receive(peer(1), Suspicion(suspects=(line(3, 1, 4),)), 1.0)
+        assert sent(gossip.take_effects()) == [Have(ids=(entry(3, (1, 5)).id,))]
 
     def test_who_cannot_be_dialled_is_suspected_though_nobody_watched_it(self) -> None:
         gossip = linked(0, 1)
@@ -358,13 +359,49 @@ class TestFailure:
         gossip = linked(0, 1, 2)
         gossip.receive(peer(1), News(entries=tuple(entry(n) for n in range(10, 20))), 0.0)
         gossip.take_effects()
-        passed = []
         for accuser in (11, 11, 12, 13, 14, 15):
             gossip.receive(peer(1), Suspicion(suspects=(line(10, by=accuser),)), 1.0)
-            passed += sent(gossip.take_effects(), to=2)
-        assert [m.suspects[0].accuser for m in passed if isinstance(m, Suspicion)] == [
-            peer(n) for n in (11, 12, 13, 14)
+        gossip.tick(1.0 + GATHERING)
+        passed = [message for message in sent(gossip.take_effects(), to=2) if isinstance(message, Suspicion)]
+        assert [[line.accuser for line in message.suspects] for message in passed] == [
+            [peer(11)],  # a lone one goes at once
+            [peer(12), peer(13), peer(14)],
         ]
+
+    def test_who_says_it_as_well_is_not_told(self) -> None:
+        gossip = linked(0, 1, 2, 3)
+        gossip.receive(peer(1), News(entries=(entry(10), entry(11))), 0.0)
+        gossip.receive(peer(1), Suspicion(suspects=(line(10, by=20),)), 1.0)
+        gossip.take_effects()
+        for number in (1, 2):
+            gossip.receive(peer(number), Suspicion(suspects=(line(11, by=20),)), 1.05)
+        gossip.tick(1.0 + GATHERING)
+        told = [e for e in gossip.take_effects() if isinstance(e, Send) and isinstance(e.message, Suspicion)]
+        assert told == [Send(peer(3), Suspicion(suspects=(line(11, by=20),)))]
+
+    def test_who_answered_before_it_was_told_of_is_not_told_of(self) -> None:
+        gossip = linked(0, 1, 2)
+        gossip.receive(peer(1), News(entries=(entry(10), entry(11))), 0.0)
+        gossip.receive(peer(1), Suspicion(suspects=(line(10, by=20), line(11, by=20))), 1.0)
+        gossip.receive(peer(1), Suspicion(suspects=(line(11, by=21),)), 1.01)
+        gossip.receive(peer(1), News(entries=(entry(11, (1, 2)),)), 1.02)
+        gossip.take_effects()
+        gossip.tick(1.0 + GATHERING)
+        assert not [message for message in sent(gossip.take_effects()) if isinstance(message, Suspicion)]
+
+    def test_a_suspected_neighbour_is_told_once_for_each_version(self) -> None:
+        gossip = linked(0, 1, 2, 3)
+
+        def told(at: float, *version: int) -> list[Message]:
+            for number, accuser in ((1, 20), (3, 20), (1, 21)):
+                gossip.receive(peer(number), Suspicion(suspects=(line(2, *version, by=accuser),)), at)
+            gossip.receive(peer(2), Pong(number=0), at)
+            return [message for message in sent(gossip.take_effects(), to=2) if isinstance(message, Suspicion)]
+
+        assert told(1.0, 1, 1) == [Suspicion(suspects=(line(2, by=20),))]
+        assert told(1.1, 1, 1) == []
+        gossip.receive(peer(2), News(entries=(entry(2, (1, 2)),)), 1.2)
+        assert told(1.3, 1, 2) == [Suspicion(suspects=(line(2, 1, 2, by=20),))]
 
     def test_news_for_nobody_after_a_long_silence_is_no_cause_for_doubt(self) -> None:
         gossip = linked(0, 1)
