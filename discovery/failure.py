@@ -19,6 +19,10 @@ LONGEST = 3.0
 """How many times the shortest time a suspect has if nobody agrees with its accuser."""
 MAX_AWARENESS = 4
 """Of one's own slowness; times grow by one more for each."""
+MAX_LESSONS = 4
+"""Refuted suspicions that make us more patient, twice as patient each; with all of them, a silent neighbour is left to its link."""
+LESSON = 5.0
+"""Seconds until one of them is forgotten: soon, so that a crash is found as fast as before when the loss is over."""
 GATHERING = 0.1
 """Seconds between two tellings of suspects; a lone one goes at once."""
 
@@ -150,15 +154,23 @@ class Tellings:
 
 
 class Awareness:
-    """How slow we ourselves seem to be (Lifeguard, section IV-A, "local health multiplier")."""
+    """How slow we ourselves seem to be (Lifeguard, section IV-A, "local health multiplier"), and how slow the network is.
+
+    Who refutes a suspicion was given up too soon by somebody whose patience is as ours. Everybody hears of it, so all become
+    more patient together, and false suspicions stay few however large the network is and however much it loses. Each suspect
+    counts once until all would be forgotten: a single one that is hard to reach tells little of the others. Who invents
+    suspicions gains little: a link whose other end is gone breaks by itself.
+    """
 
     def __init__(self) -> None:
         self.score = 0
+        self._level = 0.0
+        self._learned = -math.inf
+        self._refuted: dict[PeerId, float] = {}
 
-    @property
-    def factor(self) -> int:
+    def factor(self, now: float) -> float:
         """By which our patience with others grows."""
-        return 1 + self.score
+        return max(1 + self.score, 2 ** self._lessons(now))
 
     def doubt(self) -> None:
         """An answer did not come, or we were late, or are suspected."""
@@ -167,3 +179,17 @@ class Awareness:
     def trust(self) -> None:
         """An answer came in time."""
         self.score = max(0, self.score - 1)
+
+    def learn(self, suspect: PeerId, now: float) -> None:
+        """A suspect was there all the time."""
+        if now - self._refuted.get(suspect, -math.inf) < MAX_LESSONS * LESSON:
+            return
+        self._level = min(MAX_LESSONS, self._lessons(now) + 1)
+        self._learned = now
+        self._refuted.pop(suspect, None)  # the newest stands last
+        self._refuted[suspect] = now
+        if len(self._refuted) > MAX_LESSONS:
+            del self._refuted[next(iter(self._refuted))]
+
+    def _lessons(self, now: float) -> float:
+        return max(0.0, self._level - (now - self._learned) / LESSON)

@@ -14,7 +14,8 @@ travel.
 to everybody, the suspect included, which refutes it by a newer entry; a lone one goes at once, those that follow within a moment go
 together. The suspect's other neighbours, when they hear of it, tell it, once for each version of its entry, ask it for a sign of
 life themselves, and join in the accusation if none comes. Who is accused by several has little time to answer, who is accused by
-one has long. A node that finds itself slow gives everybody more time.
+one has long. A node that finds itself slow gives everybody more time. Suspicions that are refuted make all nodes wait longer for
+answers, for a while: so where much is lost, few are suspected, and a dead neighbour is noticed when its link breaks.
 
 *Healing*. Lost peers and seeds are dialled now and then. When two nodes link, each tells whom it has lost: if the other side
 has them, they hear of it and answer with newer entries, which reach everybody.

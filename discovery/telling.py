@@ -112,6 +112,7 @@ class Telling(Watching):
         elif before is Status.LOST:
             self._emit("recovered", record, "it made a newer entry")
         elif before is Status.SUSPECT:
+            self._awareness.learn(entry.peer_id, now)
             self._emit("recovered", record, "it refuted the suspicion")
         else:
             self._emit("updated", record, "it made a newer entry")

@@ -142,7 +142,7 @@ class View:
 
     # --- life
 
-    def ping(self, peer: PeerId, now: float, factor: int) -> int | None:
+    def ping(self, peer: PeerId, now: float, factor: float) -> int | None:
         """The number to ask a neighbour for a sign of life with; None if it has been asked already.
 
         Args:
@@ -191,11 +191,16 @@ class View:
         soon = now + EARLY * self.config.ping_interval
         return [peer for peer, n in self.neighbours.items() if n.asked is None and soon >= self._due(n)]
 
-    def give_up(self, now: float) -> list[PeerId]:
-        """Neighbours that have not answered in time: each is named once."""
-        late = [p for p, n in self.neighbours.items() if n.asked is not None and now >= n.until and not n.silent]
-        for peer in late:
-            self.neighbours[peer].silent = True
+    def give_up(self, now: float, factor: float) -> list[PeerId]:
+        """Neighbours that have not answered in time, by our patience of now: each is named once."""
+        late: list[PeerId] = []
+        for peer, neighbour in self.neighbours.items():
+            if neighbour.asked is None or now < neighbour.until or neighbour.silent:
+                continue
+            neighbour.until = max(neighbour.until, neighbour.asked + self._patience(peer, factor))
+            if now >= neighbour.until:
+                neighbour.silent = True
+                late.append(peer)
         return late
 
     def forgive(self, now: float) -> None:
@@ -216,7 +221,7 @@ class View:
         wait = self.config.ping_interval
         return neighbour.heard + (wait if neighbour.leads else wait * FOLLOWS)
 
-    def _patience(self, peer: PeerId, factor: int) -> float:
+    def _patience(self, peer: PeerId, factor: float) -> float:
         measured = self.round_trips.get(peer)
         least = self.config.ping_timeout
         # Bounded: a neighbour that answers ever more slowly must not make itself unwatched.

@@ -28,7 +28,7 @@ class Watching(Core):
         self.view.forgive(now)
 
     def _watch(self, now: float) -> None:
-        for peer in self.view.give_up(now):
+        for peer in self.view.give_up(now, self._awareness.factor(now)):
             self._awareness.doubt()
             record = self.catalog.get(peer)
             if record is not None and record.status in PRESENT:
@@ -123,7 +123,7 @@ class Watching(Core):
         return Accusation(peer_id=record.peer_id, version=record.version, accuser=self.me)
 
     def _ping(self, peer: PeerId, now: float) -> None:
-        number = self.view.ping(peer, now, self._awareness.factor)
+        number = self.view.ping(peer, now, self._awareness.factor(now))
         if number is not None:
             self._send(peer, Ping(number=number))
             self.due = min(self.due, now + self._config.ping_timeout)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from discovery import Version
-from discovery.failure import CONFIRMATIONS, GATHERING, LONGEST, MAX_AWARENESS, Awareness, Suspicions, Tellings
+from discovery.failure import CONFIRMATIONS, GATHERING, LESSON, LONGEST, MAX_AWARENESS, Awareness, Suspicions, Tellings
 from discovery.messages import Accusation
 from tests.discovery.support import peer
 
@@ -68,10 +68,31 @@ def test_doubt_is_bounded_and_passes() -> None:
     awareness = Awareness()
     for _ in range(50):
         awareness.doubt()
-    assert awareness.factor == 1 + MAX_AWARENESS
+    assert awareness.factor(0.0) == 1 + MAX_AWARENESS
     for _ in range(50):
         awareness.trust()
-    assert awareness.factor == 1
+    assert awareness.factor(0.0) == 1
+
+
+def test_each_suspect_that_was_there_doubles_patience_for_a_while() -> None:
+    awareness = Awareness()
+    factors = []
+    for suspect in range(6):
+        awareness.learn(peer(suspect), 100.0)
+        factors.append(awareness.factor(100.0))
+    assert factors == [2, 4, 8, 16, 16, 16]
+    falling = [awareness.factor(100.0 + lessons * LESSON) for lessons in range(6)]
+    assert falling == [16, 8, 4, 2, 1, 1]
+
+
+def test_one_that_is_hard_to_reach_teaches_little_of_the_others() -> None:
+    awareness = Awareness()
+    factors = []
+    for second in range(100):
+        awareness.learn(SUSPECT, float(second))
+        factors.append(awareness.factor(float(second)))
+    assert max(factors) == 2
+    assert factors.count(2) == 5, "it counts again when all would be forgotten"
 
 
 def test_suspects_are_told_of_together_and_not_to_whom_they_are_no_news() -> None:

@@ -14,7 +14,7 @@ from discovery.anti_entropy import HIGHEST, LOWEST, summarize
 from discovery.catalog import Catalog, Status, bucket_of
 from discovery.dialling import LOOKS_PER_LOSS, Dialling
 from discovery.effects import NO_ANSWER, OTHER_NETWORK, VIEW_FULL, Dial, Effect, Emit, Send, Unlink
-from discovery.failure import CONFIRMATIONS, GATHERING
+from discovery.failure import CONFIRMATIONS, GATHERING, LESSON
 from discovery.gossip import Gossip
 from discovery.messages import (
     MAX_WANTED,
@@ -402,6 +402,30 @@ class TestFailure:
         assert told(1.1, 1, 1) == []
         gossip.receive(peer(2), News(entries=(entry(2, (1, 2)),)), 1.2)
         assert told(1.3, 1, 2) == [Suspicion(suspects=(line(2, 1, 2, by=20),))]
+
+    @pytest.mark.parametrize("refuted", [0, 1, 2, 4])
+    def test_refuted_suspicions_make_patient_also_with_who_was_asked_before(self, refuted: int) -> None:
+        gossip = linked(0, 1, 2)
+        strangers = range(10, 10 + refuted)
+        if refuted:
+            gossip.receive(peer(2), News(entries=tuple(map(entry, strangers))), 0.0)
+            gossip.receive(peer(2), Suspicion(suspects=tuple(line(n, by=2) for n in strangers)), 0.0)
+        asked = waited = 0.0
+        for step in range(250):
+            now = step / 10
+            gossip.receive(peer(2), Pong(number=0), now)
+            gossip.tick(now)
+            effects = gossip.take_effects()
+            if any(isinstance(message, Ping) for message in sent(effects, to=1)):
+                asked = now
+                if refuted:
+                    gossip.receive(peer(2), News(entries=tuple(entry(n, (1, 2)) for n in strangers)), now)
+            if ("suspect", peer(1)) in kinds(effects):
+                waited = now - asked
+                break
+        # A fifth of a lesson is forgotten when the answer would have been late without it.
+        patience = DiscoveryConfig().ping_timeout
+        assert waited == pytest.approx(patience * 2 ** max(0.0, refuted - patience / LESSON), abs=0.15)
 
     def test_news_for_nobody_after_a_long_silence_is_no_cause_for_doubt(self) -> None:
         gossip = linked(0, 1)

@@ -8,7 +8,7 @@ import pytest
 
 from discovery.catalog import Status
 from discovery.gossip import Gossip
-from discovery.messages import News
+from discovery.messages import News, Suspicion
 from tests.discovery.support import address, peer
 from tests.discovery.world import World
 from transport import PeerId
@@ -158,6 +158,28 @@ def test_news_is_everywhere_in_five_seconds_though_a_third_of_all_datagrams_is_l
     for run in range(10):
         world.update(run, bytes([run]) * 16)
         assert time_to_know(world, run) <= 5.0
+
+
+def test_where_a_third_of_all_datagrams_is_lost_false_suspicions_stay_few() -> None:
+    world = network(size=60)
+    world.run(5.0)
+    world.loss = 0.3
+    world.run(5.0)
+    messages = 0
+
+    def count(message: object) -> None:
+        nonlocal messages
+        messages += isinstance(message, Suspicion)
+
+    world.on_send = count
+    world.told.clear()
+    world.run(60.0)
+    assert messages / 60.0 <= 150
+    assert not [told for told in world.told if told.kind == "lost"]
+    world.loss = 0.0
+    world.run(30.0)
+    world.crash(0)
+    world.run_until(world.converged, within=10.0)
 
 
 def test_what_vanishes_without_a_trace_is_found_by_comparing() -> None:
