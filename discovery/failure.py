@@ -157,8 +157,8 @@ class Awareness:
     """How slow we ourselves seem to be (Lifeguard, section IV-A, "local health multiplier"), and how slow the network is.
 
     Who refutes a suspicion was given up too soon by somebody whose patience is as ours. Everybody hears of it, so all become
-    more patient together, and false suspicions stay few however large the network is and however much it loses. Each suspect
-    counts once until all would be forgotten: a single one that is hard to reach tells little of the others. Who invents
+    more patient together, and false suspicions stay few however large the network is and however much it loses. Each of the
+    last few counts once until all would be forgotten: a single one that is hard to reach tells little of the others. Who invents
     suspicions gains little: a link whose other end is gone breaks by itself.
     """
 
