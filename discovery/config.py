@@ -14,7 +14,7 @@ class DiscoveryConfig:
     Attributes:
         anti_entropy_interval: Seconds between two comparisons with a random neighbour.
         ping_interval: Seconds of silence after which a neighbour is asked for a sign of life.
-        ping_timeout: Seconds that it has to answer before it is suspected, at least; more where the round trip is long.
+        ping_timeout: Seconds that it has to answer before it is suspected, at least; more where the way is long, or much is lost.
         suspicion_timeout: Seconds that a suspect has to answer if several accuse it; grows a little with the logarithm of
             the network's size, and is up to three times as long if nobody else agrees.
         max_neighbours: Links for gossip at most.
