@@ -26,8 +26,9 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## five real processes find each other, elect, replicate, lose their leader, lose nothing
 	@$(BIN)/p2praft demo
 
+# The suite starts some hundred processes: none but the first shall have to compile the sources.
 test: $(STAMP) ## run the whole test suite
-	@$(BIN)/python -m pytest -q -n 4 --dist loadfile
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -n 4 --dist loadfile
 
 check: $(STAMP) ## formatting, lint, strict types
 	@$(BIN)/ruff format --check .
