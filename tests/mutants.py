@@ -232,6 +232,12 @@ MUTANTS = (
         new="return Term(ctx.term + 1)",
     ),
     Mutant(
+        name="who is removed does not campaign, even while it alone has the removal",
+        file="context.py",
+        old="self.me in log.voters or (log.voters_index > self.commit and self.me in log.voters_before)",
+        new="self.me in log.voters",
+    ),
+    Mutant(
         name="what was promised in a buried history is forgotten",
         file="engine.py",
         old="            ctx.bury_history()\n",

@@ -179,8 +179,16 @@ class Context:
 
     @property
     def promotable(self) -> bool:
-        """Whether this member may campaign: a voter, no observer, in a founded history."""
-        return self.founded and not self.preference.is_observer and self.me in self.log.voters
+        """Whether this member may campaign: a voter, no observer, in a founded history.
+
+        Or it was a voter before the newest set, and does not know that set committed: it may be the only one that has it, and
+        then nobody else can be elected.
+
+        Source: thesis, section 4.2.2 and figure 4.6.
+        """
+        log = self.log
+        voter = self.me in log.voters or (log.voters_index > self.commit and self.me in log.voters_before)
+        return voter and self.founded and not self.preference.is_observer
 
     def is_gone(self, member: Member) -> bool:
         """Whether the member's memory has provably died: volatile, and its peer is back with another incarnation.

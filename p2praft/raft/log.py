@@ -52,6 +52,11 @@ class Log:
         return self._voters[-1][1] if self._voters else ()
 
     @property
+    def voters_before(self) -> tuple[Member, ...]:
+        """The voter set before the newest; empty if there was none, or it is behind the log's beginning."""
+        return self._voters[-2][1] if len(self._voters) > 1 else ()
+
+    @property
     def voters_index(self) -> Index:
         """Where the newest voter set stands."""
         return self._voters[-1][0] if self._voters else Index(0)

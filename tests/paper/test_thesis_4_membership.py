@@ -154,6 +154,26 @@ def test_a_leader_that_leaves_hands_over_and_is_removed_by_its_successor() -> No
     assert cluster.voters(leader) == [2, 3]
 
 
+def test_who_is_removed_campaigns_until_it_knows_that_committed_for_it_may_be_the_only_one_that_has_it() -> None:
+    """Thesis 4.2.2, figure 4.6. Seed 312632: the leader of two crashed before its own write of the removal was on its disk."""
+    cluster = Cluster(2)
+    cluster.elect(1)
+    cluster.run(1)
+    cluster.slow.add(1)
+    cluster.engines[2].leave()
+    cluster.hear(1, own_standing(cluster.engines[2].ctx), sender=2)
+    cluster.run(0.3)
+    assert (cluster.voters(2), cluster.voters(1)) == ([1], [1])
+    cluster.slow.discard(1)
+    cluster.crash(1)
+    cluster.restart(1)
+    assert cluster.voters(1) == [1, 2], "it has forgotten the removal"
+    cluster.run(10)
+    assert cluster.leaders == [1]
+    assert cluster.voters(1) == [1]
+    assert len(configurations(cluster, 1)) == len(configurations(cluster, 2)) == 1
+
+
 # --- 4.2.3 disruptive servers
 
 

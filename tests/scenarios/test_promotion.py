@@ -45,7 +45,7 @@ def test_it_does_not_campaign_before_it_knows() -> None:
 def test_it_campaigns_as_soon_as_it_knows() -> None:
     bench = Bench(3, 2)
     without = Configuration(voters=tuple(bench.voters[1:]))
-    bench.receive(append(2, at(2, 2), entry(2, 3, without)), bench.voters[1])
+    bench.receive(append(2, at(2, 2), entry(2, 3, without), commit=3), bench.voters[1])
     bench.advance(5)
     assert bench.engine.role.name == "follower"
     again = Configuration(voters=tuple(bench.voters))

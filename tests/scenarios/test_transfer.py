@@ -143,7 +143,7 @@ def test_an_old_order_to_campaign_is_not_obeyed() -> None:
 def test_a_member_that_does_not_vote_does_not_obey_an_order_to_campaign() -> None:
     bench = Bench(3, 2)
     others = Configuration(voters=tuple(bench.voters[1:]))
-    bench.receive(append(2, at(2, 2), entry(2, 3, others)), bench.voters[1])
+    bench.receive(append(2, at(2, 2), entry(2, 3, others), commit=3), bench.voters[1])
     assert bench.receive(TimeoutNow(term=bench.engine.term), bench.voters[1]) == []
     assert bench.engine.role.name == "follower"
 
