@@ -32,12 +32,10 @@ class Spread:
         round_trip: The shortest to a neighbour, in seconds; None if none was measured.
 
     Attributes:
-        busy: Whether there may be anything to ask, to wait for or to announce.
         due: When something is to be announced, or somebody has not answered, or earlier.
     """
 
     def __init__(self, round_trip: Callable[[PeerId], float | None] = lambda peer: None) -> None:
-        self.busy = False
         self.due = math.inf
         self._round_trip = round_trip
         self._holders: dict[bytes, dict[PeerId, bool]] = {}  # and whether each was asked
@@ -49,6 +47,11 @@ class Spread:
         self._asks: dict[PeerId, list[bytes]] = {}
         self._pending: dict[PeerId, dict[bytes, bool]] = {}
         self._announced = -math.inf
+
+    @property
+    def busy(self) -> bool:
+        """Whether there may be anything to ask, to wait for or to announce."""
+        return self.due < math.inf
 
     def link(self, peer: PeerId) -> None:
         """A neighbour came."""
@@ -151,13 +154,11 @@ class Spread:
             for peer, ids in self._under_way.items():
                 if ids:
                     self.due = min(self.due, self._late(peer))
-            self.busy = self.due < math.inf
         return self.due
 
     # --- inside
 
     def _expect(self, at: float) -> None:
-        self.busy = True
         self.due = min(self.due, at)
 
     def _late(self, peer: PeerId) -> float:

@@ -366,7 +366,7 @@ class Context:
         return self.buried[history][0] if history in self.buried else Term(0)
 
     def take_up(self, history: bytes) -> None:
-        """Begin to hold a history."""
+        """Hold a history, from now on or already; if it was buried, with what was promised in it."""
         if history in self.buried:
             term, vote = self.buried.pop(history)
             self._save(replace(self.state, term=term, vote=vote))

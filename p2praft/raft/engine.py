@@ -262,8 +262,7 @@ class Engine:
         if snapshot.base.last.index <= ctx.commit or ctx.history not in (NO_HISTORY, history) or history in ctx.left:
             self.catch_up.stop()
             return False
-        if ctx.genesis is None:
-            ctx.take_up(history)
+        ctx.take_up(history)
         ctx.install(snapshot)
         self._delivered = ctx.commit
         self.catch_up.installed(ctx)

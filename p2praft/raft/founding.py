@@ -109,8 +109,8 @@ def must_drop(ctx: Context) -> str | None:
     if writer is not None and writer.attempt > genesis.attempt and not _holds(writer, genesis):
         return f"its writer {genesis.writer} took it back"
     for founder in genesis.founders:
-        standing = ctx.bonded.get(founder)
-        if standing is not None and standing.founded and standing.genesis and _is_junior(standing.genesis, genesis):
+        other = ctx.bonded.get(founder)
+        if other is not None and other.founded and other.genesis and other.genesis.seniority > genesis.seniority:
             return f"its founder {founder} holds a junior history, which it would not if ours had been committed"
     if not ctx.is_gone(genesis.writer):
         return None
@@ -169,10 +169,6 @@ def may_adopt(request: AppendEntries, sender: Member, history: bytes, ctx: Conte
         and standing is not None
         and standing.attempt == first.attempt
     )
-
-
-def _is_junior(other: Genesis, genesis: Genesis) -> bool:
-    return other.seniority > genesis.seniority
 
 
 def _holds(standing: Standing, genesis: Genesis) -> bool:
