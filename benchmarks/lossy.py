@@ -12,7 +12,7 @@ import argparse
 import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -40,19 +40,20 @@ class Path:
     loss: float
     tasks: TaskGroup
     bad: bool = False
+    dice: random.Random = field(default_factory=lambda: random.Random(1))
 
     def worsen(self, side: QuicEndpoint) -> None:
         """Put the path before an endpoint's socket."""
-        send, dice = side._send_raw, random.Random(1)
+        send = side._send_raw
 
         async def later(data: bytes, address: tuple[Any, ...]) -> None:
-            await anyio.sleep(dice.uniform(0.01, 0.03))
+            await anyio.sleep(self.dice.uniform(0.01, 0.03))
             send(data, address)
 
         def unreliably(data: bytes, address: tuple[Any, ...]) -> bool:
             if not self.bad:
                 return send(data, address)
-            if dice.random() >= self.loss:
+            if self.dice.random() >= self.loss:
                 self.tasks.start_soon(later, data, address)
             return True
 
