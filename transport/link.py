@@ -90,6 +90,10 @@ class Link(ABC):
         if then is not None:
             then()
 
+    def hold(self) -> None:
+        """Queue what is sent until :meth:`flush`, which must follow in this very step: nobody is woken to send it."""
+        return
+
     def flush(self) -> None:
         """Send what is queued in this very step, rather than with whatever else this turn of the event loop brings."""
         return

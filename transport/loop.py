@@ -1,8 +1,8 @@
 """The loop around a socket: datagrams in, to the QUIC engine of the connection that they are for; datagrams out; and time.
 
-A non-blocking socket is awaited and drained at each wake-up; whatever tasks send in one turn of the event loop leaves in one
-flush. One task reads, one flushes and minds the timers; they own every connection's state. Whatever the QUIC engine raises on any
-call costs that connection only.
+A non-blocking socket is drained whenever it can be read; whatever tasks send in one turn of the event loop leaves in one
+flush. The reader, and one task that flushes and minds the timers, own every connection's state. Whatever the QUIC engine
+raises on any call costs that connection only.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ from transport.identity import PeerId, SecretKey
 from transport.local import certificate
 from transport.qlog import QlogDirectory
 from transport.quic import CODE_REFUSED, QuicPeer
+from transport.readiness import whenever_readable
 from transport.sizes import Sizes
 
 logger = logging.getLogger("transport")
 
 BATCH = 128
 """Datagrams read at one wake-up at most."""
-ACK_SLACK = 0.004
-"""Seconds that an acknowledgement without company may come late; peers allow for 25 ms (RFC 9000, section 18.2)."""
+SLACK = 0.004
+"""Seconds that what a connection at rest owes, an acknowledgement mostly, may come late: so it mostly leaves with something
+else. Peers allow for 25 ms (RFC 9000, section 18.2)."""
 LOOK = 1.0
 """Seconds between two looks at links that may have stalled, and at connections that nobody may use."""
 PROOF_TIMEOUT = 5.0
@@ -112,18 +114,19 @@ class SocketLoop(ABC):
     async def _run_io(self) -> None:
         with self._io:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._read, name="transport read")
+                tasks.start_soon(whenever_readable, self._sock, self._read, name="transport read")
                 tasks.start_soon(self._flush, name="transport flush")
                 tasks.start_soon(self._keep_alive, name="transport keepalive")
 
     def mark(self, peer: QuicPeer) -> None:
         """The connection has something to send."""
         self._dirty[peer] = None
-        if not self._reading:
+        if not self._reading and not peer.held:
             self._flush_now.set()
 
     def flush(self, peer: QuicPeer) -> None:
         """Send what the connection has queued in this very step."""
+        peer.held = False
         if not self._reading and self._dirty.pop(peer, peer) is None:
             self._send(peer)
 
@@ -137,6 +140,7 @@ class SocketLoop(ABC):
         """Send what the connection has queued, as far as it may."""
         if peer.abandoned:
             return
+        peer.send_by = float("inf")
         now = anyio.current_time()
         if peer.wrote:
             # An acknowledgement that would soon be due shares the datagram, instead of following in one of its own.
@@ -144,6 +148,7 @@ class SocketLoop(ABC):
             peer.wrote = False
         try:
             for data, address in peer.quic.datagrams_to_send(now):
+                peer.owed = max(0, peer.owed - len(data))
                 if not self._send_raw(data, address) and peer.proven:
                     peer.break_off("the path takes only smaller datagrams")  # dialled again, it gets them
                 if address != peer.address:
@@ -164,37 +169,42 @@ class SocketLoop(ABC):
         self.mark(peer)
         return answer
 
-    async def _read(self) -> None:
-        while True:
-            await anyio.wait_readable(self._sock)
-            self._reading = True
-            touched: dict[QuicPeer, None] = {}
-            now = anyio.current_time()
-            for _ in range(BATCH):
+    def _read(self) -> None:
+        """Take what has come, deal with it as a whole, and send what that made."""
+        self._reading = True
+        touched: dict[QuicPeer, int] = {}
+        now = anyio.current_time()
+        for _ in range(BATCH):
+            try:
+                data, address = self._sock.recvfrom(65536)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                self._note_refusals(now)  # an earlier datagram of ours bounced
+                continue
+            self.counters["datagrams in"] += 1
+            peer = self._peer_for(data, address, now)
+            if peer is not None:
+                peer.heard_at, peer.refused_at = now, None
                 try:
-                    data, address = self._sock.recvfrom(65536)
-                except (BlockingIOError, InterruptedError):
-                    break
-                except OSError:
-                    self._note_refusals(now)  # an earlier datagram of ours bounced
-                    continue
-                self.counters["datagrams in"] += 1
-                peer = self._peer_for(data, address, now)
-                if peer is not None:
-                    peer.heard_at, peer.refused_at = now, None
-                    try:
-                        peer.quic.receive_datagram(data, address, now=now)
-                    except Exception as error:
-                        self.abandon(peer, error)
-                    else:
-                        touched[peer] = None
-            for peer in touched:
-                self.handle_events(peer)
+                    peer.quic.receive_datagram(data, address, now=now)
+                except Exception as error:
+                    self.abandon(peer, error)
+                else:
+                    touched[peer] = touched.get(peer, 0) + len(data)
+        for peer, size in touched.items():
+            self.handle_events(peer)
+            if peer.at_rest and size < routes.SMALLEST:
+                peer.send_by = min(peer.send_by, now + self.engine.ack_delay + SLACK)
+            else:
                 self.mark(peer)
-            self._finish_step()
-            self._reading = False
-            if not touched:
-                self._note_refusals(now)  # what woke us may stand in the error queue alone
+        self._finish_step()
+        for peer in touched:
+            if peer.send_by < peer.timer_at:
+                self._set_timer(peer)
+        self._reading = False
+        if not touched:
+            self._note_refusals(now)  # what woke us may stand in the error queue alone
 
     def _finish_step(self) -> None:
         """What came is handed over: let it be dealt with as a whole, then send what that made."""
@@ -239,7 +249,7 @@ class SocketLoop(ABC):
         """Send what is queued, and mind the timers: sending moves them, so one task sleeps until either has work."""
         while True:
             if not self._dirty and not self._after:
-                self._flush_at = self._timers[0][0] if self._timers else float("inf")
+                self._flush_at = self._next_timer
                 with anyio.move_on_at(self._flush_at):
                     await self._flush_now.wait()
                 self._flush_at = float("-inf")
@@ -256,8 +266,10 @@ class SocketLoop(ABC):
 
     def _send(self, peer: QuicPeer) -> None:
         self.send_now(peer)
-        self.handle_events(peer)
-        self._set_timer(peer)
+        if peer.ended is not None:
+            self.handle_events(peer)
+        if peer.timer_at > peer.heard_at + SLACK or not peer.at_rest:
+            self._set_timer(peer)
 
     def _send_raw(self, data: bytes, address: tuple[Any, ...]) -> bool:
         """Send a datagram; false if it is too large for the path, and smaller ones must be used."""
@@ -277,12 +289,6 @@ class SocketLoop(ABC):
 
     def _set_timer(self, peer: QuicPeer) -> None:
         timer = self._timer_of(peer)
-        if timer is None:
-            return
-        if timer == peer.heard_at + self.engine.ack_delay:
-            peer.ack_due = timer
-        if timer == peer.ack_due:
-            timer += ACK_SLACK  # it mostly leaves with something else before
         if timer < peer.timer_at:
             peer.timer_at = timer
             heapq.heappush(self._timers, (timer, next(self._ticket), peer))
@@ -293,25 +299,30 @@ class SocketLoop(ABC):
             if timer < self._flush_at:
                 self._flush_now.set()
 
-    def _timer_of(self, peer: QuicPeer) -> float | None:
-        if peer.abandoned:
-            return None
-        try:
-            timer: float | None = peer.quic.get_timer()
-        except Exception as error:
-            self.abandon(peer, error)
-            return None
-        return timer
+    @property
+    def _next_timer(self) -> float:
+        while self._timers and self._timers[0][0] != self._timers[0][2].timer_at:
+            heapq.heappop(self._timers)  # another entry of the same connection has taken its place
+        return self._timers[0][0] if self._timers else float("inf")
+
+    def _timer_of(self, peer: QuicPeer) -> float:
+        """When the connection is to be looked at next."""
+        timer: float | None = None
+        if not peer.abandoned:
+            try:
+                timer = peer.quic.get_timer()
+            except Exception as error:
+                self.abandon(peer, error)
+        if timer is None:
+            return peer.send_by
+        return min(timer + SLACK, peer.send_by) if peer.at_rest else timer
 
     def _on_timers(self) -> None:
         now = anyio.current_time()
-        while self._timers and self._timers[0][0] <= now:
-            at, _, peer = heapq.heappop(self._timers)
-            if at != peer.timer_at:
-                continue  # another entry of the same connection has taken its place
+        while self._next_timer <= now:
+            _, _, peer = heapq.heappop(self._timers)
             peer.timer_at = float("inf")
-            timer = self._timer_of(peer)
-            if timer is not None and timer <= now:
+            if self._timer_of(peer) <= now:
                 self.ask_engine(peer, "handle_timer", now=now)
                 self.handle_events(peer)
             else:

@@ -63,7 +63,9 @@ class QuicPeer(Connection):
         pinged_at: When it was last asked for a sign of life.
         abandoned: Its end has come, or the QUIC engine failed on it: nothing goes in or out any more.
         wrote: Something was queued since datagrams were last made.
-        ack_due: When the engine wants to acknowledge what came last, by itself if nothing else is to be sent.
+        owed: Bytes that were queued and may not have left, for the path or the peer takes no more now.
+        held: What is queued leaves with the next flush, which will come in this very step.
+        send_by: When datagrams are to be made at the latest, if nothing is queued until then.
         source: Where an accepted connection came from, as it is counted.
         used_at: When its last link ended, or the proofs held.
         linger_until: While it is closed here and the peer is still to receive what was sent before: until when at most.
@@ -99,8 +101,9 @@ class QuicPeer(Connection):
         self.refused_at: float | None = None
         self.pinged_at = self.created_at
         self.abandoned = False
-        self.wrote = False
-        self.ack_due = 0.0
+        self.wrote = self.held = False
+        self.owed = 0
+        self.send_by = float("inf")
         self.linger_until: float | None = None
         self.source = ""
         self.used_at = self.created_at
@@ -145,6 +148,11 @@ class QuicPeer(Connection):
     def proven(self) -> bool:
         """Whether both proofs hold."""
         return self.proven_at is not None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it is proven, lives, and all that was queued has left."""
+        return self.proven_at is not None and not self.owed and self.ended is None
 
     async def open(self, protocol: Protocol) -> Link:
         await anyio.lowlevel.checkpoint()
@@ -251,6 +259,7 @@ class QuicPeer(Connection):
             self.on_failure(error)
         else:
             self.wrote = True
+            self.owed += len(data)
             self.endpoint.mark(self)
 
     def on_failure(self, error: Exception) -> None:

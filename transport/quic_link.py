@@ -118,6 +118,9 @@ class QuicLink(Link):
             self._reject(str(error))
             raise LinkClosed(self._reason or "") from None
 
+    def hold(self) -> None:
+        self.connection.held = True
+
     def flush(self) -> None:
         self.connection.endpoint.flush(self.connection)
 

@@ -235,9 +235,12 @@ class Worker:
 
     def _turn_and_send(self) -> None:
         """Have a turn at once; what it sends leaves now, not at the end of the loop's round."""
+        links = [bond.link for bond in self.bonds.values()]
+        for link in links:
+            link.hold()
         self._turn_at_once()
-        for bond in self.bonds.values():
-            bond.link.flush()
+        for link in links:
+            link.flush()
 
     def _tick(self, now: float) -> None:
         """Behind what was applied in this turn: it may have changed what is due."""

@@ -1,0 +1,62 @@
+"""Being called whenever a socket can be read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import socket
+from collections.abc import Callable
+
+import anyio
+
+
+async def whenever_readable(sock: socket.socket, call: Callable[[], None]) -> None:
+    """Call ``call``, which is to read what there is, whenever ``sock`` can be read, until cancelled.
+
+    On asyncio its loop makes the call: to register for each datagram anew, and to change tasks for it, takes a sixth of the
+    processor time of a commit. There ``call`` runs in no task, so it must not ask which is the current one.
+
+    Raises:
+        Exception: Whatever ``call`` raised; it is not called again.
+    """
+    loop = _asyncio_loop()
+    if loop is not None:
+        failure: asyncio.Future[None] = loop.create_future()
+        with contextlib.suppress(NotImplementedError):  # a loop without readers, as Windows' usual one
+            _add_reader(loop, sock, call, failure)
+            try:
+                await failure
+            finally:
+                loop.remove_reader(sock)
+    while True:
+        await anyio.wait_readable(sock)
+        call()
+
+
+def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop whose task we are, if it is asyncio's."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return None
+    return task.get_loop() if task is not None else None  # none: trio, as a guest of asyncio's loop
+
+
+def _add_reader(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, call: Callable[[], None], failure: asyncio.Future[None]
+) -> None:
+    def ready() -> None:
+        try:
+            call()
+        except Exception as error:
+            loop.remove_reader(sock)
+            if not failure.done():
+                failure.set_exception(error)
+
+    context = contextvars.copy_context()
+    with contextlib.suppress(ImportError):  # anyio asks it, where it is installed, and it finds asyncio's tasks only
+        from sniffio import current_async_library_cvar
+
+        context.run(current_async_library_cvar.set, "asyncio")
+    context.run(loop.add_reader, sock, ready)
