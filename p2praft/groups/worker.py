@@ -190,7 +190,8 @@ class Worker:
         except P2PRaftError as error:
             self._fail(error)
 
-    def _turn(self) -> None:
+    def _turn(self, *, deaf: bool = False) -> None:
+        """One turn; ``deaf`` if the network may not have been read since the last one."""
         self._turning = True
         now = anyio.current_time()
         try:
@@ -198,8 +199,8 @@ class Worker:
                 self._inbox.popleft()(now)
             if now >= self.engine.deadline:
                 self._look_for_signs_of_life(now)
-            self.engine.tick(now)  # after every batch: a busy inbox must not starve the timer
-            self._propose(now)
+            self.engine.tick(now, deaf=deaf)  # after every batch: a busy inbox must not starve the timer
+            self._propose(now, deaf=deaf)
             self._perform(self.engine.take_effects(), now)
             self.deadlines.on_time(now)
             self._tick(now)
@@ -211,12 +212,12 @@ class Worker:
         finally:
             self._turning = False
 
-    def _turn_at_once(self) -> None:
+    def _turn_at_once(self, *, deaf: bool = False) -> None:
         """Have a turn in this very step of whatever task brought something: a commit then waits for no change of tasks."""
         if self._turning or self._closing or not self._restored:
             self.wake()
             return
-        self._turn()
+        self._turn(deaf=deaf)
         if self._deadline < self._wakes_at:
             self.wake()  # our own task sleeps for too long now
 
@@ -238,7 +239,7 @@ class Worker:
         links = [bond.link for bond in self.bonds.values()]
         for link in links:
             link.hold()
-        self._turn_at_once()
+        self._turn_at_once(deaf=True)  # a burst of callers comes between two readings
         for link in links:
             link.flush()
 
@@ -250,13 +251,14 @@ class Worker:
             self.ticker.call = self.proposals.add((command,))
             self.wake()
 
-    def _propose(self, now: float) -> None:
-        self.proposals.on_time(now)
+    def _propose(self, now: float, *, deaf: bool) -> None:
+        if not deaf:
+            self.proposals.on_time(now)
         while self.engine.reaches_leader and (proposal := self.proposals.next_proposal(now)) is not None:
             if not self.engine.propose(*proposal):
                 self.proposals.rewind(now, RETRY_DELAY)
                 break
-        if now >= self.queries.resend_at:
+        if now >= self.queries.resend_at and not deaf:
             self.queries.rewind(now)
         if (request := self.queries.next_request(now)) is not None and not self.engine.read(request):
             self.queries.rewind(now, RETRY_DELAY)

@@ -72,7 +72,7 @@ class Candidate:
 
     def tick(self, ctx: Context) -> Campaign | None:
         """Start over, from the pre-vote, if neither won nor lost in time (paper, section 5.2: split vote)."""
-        return Campaign() if ctx.now >= self.deadline else None
+        return Campaign() if ctx.now >= self.deadline and not ctx.deaf else None
 
     def on_bond_lost(self, member: Member, ctx: Context) -> None:
         """Its answer, once given, stays given."""

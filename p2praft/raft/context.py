@@ -86,6 +86,7 @@ class Context:
         preference: This member's leadership preference.
         rng: The only source of randomness.
         now: The engine's clock, seconds, monotonic.
+        deaf: Whether what others sent may wait unread, so that their silence says nothing.
         epoch: Seconds since the Unix epoch at ``now == 0``.
         state: Term, vote and the rest that must survive a crash.
         log: The replicated log.
@@ -115,6 +116,7 @@ class Context:
         self.preference = preference
         self.rng = rng
         self.now = now
+        self.deaf = False
         self.epoch = epoch
         self.provider = provider
         self.state = restored.state

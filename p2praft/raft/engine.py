@@ -147,9 +147,15 @@ class Engine:
 
     # --- inputs
 
-    def tick(self, now: float) -> None:
-        """Let time pass."""
+    def tick(self, now: float, *, deaf: bool = False) -> None:
+        """Let time pass.
+
+        Args:
+            now: Seconds, monotonic.
+            deaf: What has come since the last call may wait unread: heartbeats are sent, but nobody's silence counts.
+        """
         self.ctx.now = now
+        self.ctx.deaf = deaf
         self.role = role.tick(self.role, self.ctx)
         self.catch_up.tick(self.ctx)
         if now >= self._tell_again_at:

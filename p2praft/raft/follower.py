@@ -62,7 +62,7 @@ class Follower:
 
     def tick(self, ctx: Context) -> Campaign | None:
         """Campaign if no leader was heard for an election timeout."""
-        if ctx.now < self.deadline:
+        if ctx.now < self.deadline or ctx.deaf:
             return None
         if ctx.leader is not None and ctx.now - self.deadline > ctx.config.heartbeat_interval:
             # It was we who slept: the leader's heartbeats wait to be read. Look at them before asking for its place.

@@ -54,7 +54,7 @@ class Leader:
         self.reads = Reads()
         self.transfer_to: Member | None = None
         self._heartbeat_at = ctx.now
-        self._patient_until = ctx.now
+        self._judge_at = self._patient_until = ctx.now
         self._tell_commit_at = float("inf")
         self._waiting_for_commit: set[PeerId] = set()
         self._transfer_deadline = 0.0
@@ -81,7 +81,7 @@ class Leader:
     @property
     def deadline(self) -> float:
         """When :meth:`tick` has something to do."""
-        return min(self._heartbeat_at, self._tell_commit_at)
+        return min(self._heartbeat_at, self._judge_at, self._tell_commit_at)
 
     def propose(self, payload: OpenSession | Commands, proposer: PeerId, ctx: Context) -> Index:
         """Append a payload; 0 if proposals are not taken now."""
@@ -124,14 +124,16 @@ class Leader:
         """Send heartbeats; resign without a quorum; look after the voter set."""
         if ctx.now >= self._tell_commit_at:
             self._tell_commit(ctx)
+        if ctx.now >= self._judge_at and not ctx.deaf:
+            if ctx.now - self._judge_at > ctx.config.heartbeat_interval:
+                # It was we who slept, not they: what they sent meanwhile waits to be read. Doubt yourself first (Lifeguard).
+                self._patient_until = ctx.now + 2 * ctx.config.heartbeat_interval
+            self._judge_at = ctx.now + ctx.config.heartbeat_interval
+            if ctx.founded and ctx.now >= self._patient_until and not self._quorum_is_active(ctx):
+                return Resign("no quorum of voters has answered for an election timeout")
         if ctx.now < self._heartbeat_at:
             return None
-        if ctx.now - self._heartbeat_at > ctx.config.heartbeat_interval:
-            # It was we who slept, not they: what they sent meanwhile waits to be read. Doubt yourself first (Lifeguard).
-            self._patient_until = ctx.now + 2 * ctx.config.heartbeat_interval
         self._heartbeat_at = ctx.now + ctx.config.heartbeat_interval
-        if ctx.founded and ctx.now >= self._patient_until and not self._quorum_is_active(ctx):
-            return Resign("no quorum of voters has answered for an election timeout")
         if self.transfer_to and ctx.now >= self._transfer_deadline:
             self.transfer_to = None
         self._look_after_voters(ctx)

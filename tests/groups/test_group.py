@@ -213,6 +213,27 @@ async def test_a_deposed_leader_serves_no_strong_read_and_acknowledges_nothing()
                 await old.group.query(None, timeout=1)
 
 
+async def test_a_burst_of_callers_that_outlasts_the_election_timeout_costs_no_leader(anyio_backend: Any) -> None:
+    """They are all served in one step, and nothing is read meanwhile: the others' silence says nothing."""
+    async with lab(3) as it:
+        leader = it.leader
+        before = [node.group.term for node in it.nodes]
+        results: list[int] = []
+
+        async def call() -> None:
+            anyio_backend[1]["clock"].jump(0.005)
+            results.append(await leader.group.execute(1, timeout=60))
+
+        it.net.partition([leader.host], [node.host for node in it.followers])
+        async with anyio.create_task_group() as tasks:
+            for _ in range(600):  # three seconds
+                tasks.start_soon(call)
+            await anyio.lowlevel.checkpoint()
+            it.net.heal()
+        assert sorted(results) == list(range(1, 601))
+        assert [node.group.term for node in it.nodes] == before
+
+
 async def test_an_unknown_outcome_can_be_waited_for() -> None:
     async with lab(3) as it:
         old = it.leader

@@ -158,13 +158,13 @@ class Bench:
             if not isinstance(outgoing.message, Standing)
         ]
 
-    def advance(self, seconds: float) -> list[tuple[Member, Message]]:
-        """Let time pass in small steps; what is sent meanwhile."""
+    def advance(self, seconds: float, *, deaf: bool = False) -> list[tuple[Member, Message]]:
+        """Let time pass in small steps, ``deaf`` for what comes; what is sent meanwhile."""
         sent: list[tuple[Member, Message]] = []
         end = self.now + seconds
         while self.now < end - 1e-9:
             self.now = min(end, self.now + 0.05)
-            self.engine.tick(self.now)
+            self.engine.tick(self.now, deaf=deaf)
             sent.extend(self.sent())
         return sent
 

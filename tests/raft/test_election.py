@@ -194,3 +194,15 @@ def test_a_follower_that_slept_looks_at_what_came_meanwhile_before_it_campaigns(
     bench.receive(append(2, at(2, 2)), bench.voters[1])
     assert only(bench.advance(bench.engine.ctx.config.election_timeout - 0.1), PreVote) == []
     assert only(bench.advance(2), PreVote), "with nobody there it campaigns in the end"
+
+
+def test_nobody_campaigns_between_two_readings() -> None:
+    """A burst of callers that takes longer than an election timeout: heartbeats, or grants, may wait unread."""
+    bench = Bench(3, 2)
+    bench.receive(append(2, at(2, 2)), bench.voters[1])
+    assert only(bench.advance(5, deaf=True), PreVote) == []
+    bench.receive(append(2, at(2, 2)), bench.voters[1])
+    assert only(bench.advance(0.1), PreVote) == []
+    assert only(bench.time_out(), PreVote)
+    assert only(bench.advance(5, deaf=True), PreVote) == [], "a candidate does not start over either"
+    assert only(bench.advance(5), PreVote)

@@ -194,6 +194,30 @@ def test_a_leader_that_slept_and_hears_nobody_resigns_soon_after() -> None:
     assert not bench.engine.is_leader
 
 
+def test_a_burst_of_callers_between_two_readings_costs_no_leader() -> None:
+    """Each caller's turn lets time pass, but nobody could be heard: heartbeats leave, and nobody's silence counts."""
+    bench = Bench(3, 2)
+    bench.lead()
+    config = bench.engine.ctx.config
+    sent = bench.advance(3 * config.election_timeout, deaf=True)
+    assert bench.engine.is_leader
+    assert len(only(sent, AppendEntries)) >= 2 * 3 * config.election_timeout / (2 * config.heartbeat_interval)
+    bench.advance(0.01)
+    assert bench.engine.is_leader, "what came meanwhile is to be read first"
+    bench.acknowledge(bench.voters[1])
+    bench.advance(config.election_timeout)
+    assert bench.engine.is_leader
+
+
+def test_a_leader_that_hears_nobody_between_bursts_of_callers_resigns() -> None:
+    bench = Bench(3, 2)
+    bench.lead()
+    for _ in range(20):
+        bench.advance(0.05, deaf=True)
+        bench.advance(0.05)
+    assert not bench.engine.is_leader
+
+
 # --- replication
 
 
