@@ -21,6 +21,7 @@ from typing import Any
 import anyio
 
 from transport import handshake, routes
+from transport.backend import loop_clock, whenever_readable
 from transport.config import QuicConfig
 from transport.engine import quic_engine
 from transport.handshake import KeyLog
@@ -28,7 +29,6 @@ from transport.identity import PeerId, SecretKey
 from transport.local import certificate
 from transport.qlog import QlogDirectory
 from transport.quic import CODE_REFUSED, QuicPeer
-from transport.readiness import whenever_readable
 from transport.sizes import Sizes
 
 logger = logging.getLogger("transport")
@@ -63,6 +63,7 @@ class SocketLoop(ABC):
         self.instance = secrets.token_bytes(8)
         self.counters: Counter[str] = Counter()
         self.engine = quic_engine(config.engine)
+        self._clock = loop_clock()
         self._sock = sock
         self._config = config
         self._certificate, self._private_key = certificate()
@@ -141,7 +142,7 @@ class SocketLoop(ABC):
         if peer.abandoned:
             return
         peer.send_by = float("inf")
-        now = anyio.current_time()
+        now = self._clock()
         if peer.wrote:
             # An acknowledgement that would soon be due shares the datagram, instead of following in one of its own.
             now += self.engine.ack_delay
@@ -173,7 +174,7 @@ class SocketLoop(ABC):
         """Take what has come, deal with it as a whole, and send what that made."""
         self._reading = True
         touched: dict[QuicPeer, int] = {}
-        now = anyio.current_time()
+        now = self._clock()
         for _ in range(BATCH):
             try:
                 data, address = self._sock.recvfrom(65536)
@@ -318,7 +319,7 @@ class SocketLoop(ABC):
         return min(timer + SLACK, peer.send_by) if peer.at_rest else timer
 
     def _on_timers(self) -> None:
-        now = anyio.current_time()
+        now = self._clock()
         while self._next_timer <= now:
             _, _, peer = heapq.heappop(self._timers)
             peer.timer_at = float("inf")

@@ -1,4 +1,4 @@
-"""Waiting for something with a deadline, at the price of one event: what every single command pays for.
+"""Waiting for something with a deadline, at the price of a future: what every single command pays for.
 
 A cancel scope and a timer for each call cost more than all else that an in-memory commit takes; here one heap of
 deadlines serves all callers, and the worker, which wakes up for the engine's timers anyway, minds it.
@@ -13,9 +13,10 @@ import anyio
 import anyio.lowlevel
 
 from p2praft.errors import ConfigError
+from transport.backend import Waiter, new_waiter, wait_for, wake
 
 
-def deadline_after(timeout: float) -> float:
+def deadline_after(timeout: float, now: float) -> float:
     """When a wait of ``timeout`` seconds that begins now is over.
 
     Raises:
@@ -23,17 +24,17 @@ def deadline_after(timeout: float) -> float:
     """
     if not isinstance(timeout, int | float) or timeout != timeout:
         raise ConfigError(f"timeout={timeout!r} is not allowed: give seconds; math.inf waits for ever")
-    return anyio.current_time() + timeout
+    return now + timeout
 
 
 class Flag:
-    """Something that happens once; no event is made unless somebody waits before it has happened."""
+    """Something that happens once; nothing is made for it unless somebody waits before it has happened."""
 
-    __slots__ = ("_event", "_is_set")
+    __slots__ = ("_is_set", "_waiters")
 
     def __init__(self) -> None:
         self._is_set = False
-        self._event: anyio.Event | None = None
+        self._waiters: list[Waiter] | None = None
 
     def is_set(self) -> bool:
         """Whether it has happened."""
@@ -46,17 +47,20 @@ class Flag:
 
     def wake(self) -> None:
         """Have whoever waits look again."""
-        if self._event is not None:
-            self._event.set()
-            self._event = None
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            wake(waiter)
 
     async def wait(self) -> bool:
         """Wait until it has happened, or the wait is over for another reason; whether it has happened."""
         if self._is_set:
             await anyio.lowlevel.checkpoint()
-        else:
-            self._event = self._event or anyio.Event()
-            await self._event.wait()
+            return True
+        waiter = new_waiter()
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(waiter)
+        await wait_for(waiter)
         return self._is_set
 
 

@@ -37,6 +37,7 @@ from p2praft.raft.messages import FetchedChunk, Member, Snapshot
 from p2praft.raft.sessions import SessionTable
 from p2praft.storage import Storage
 from transport import LinkClosed, LinkFull, PeerId
+from transport.backend import loop_clock
 from transport.feed import Feed
 
 logger = logging.getLogger("p2praft.group")
@@ -72,7 +73,8 @@ class Worker:
         preference: LeadershipPreference,
         rng: random.Random,
     ) -> None:
-        now = anyio.current_time()
+        self._clock = loop_clock()
+        now = self._clock()
         self.name = name
         self.config = config
         self.preference = preference
@@ -163,7 +165,7 @@ class Worker:
     async def _turns(self) -> None:
         while not self._closing:
             self._wakes_at = deadline = self._deadline
-            if anyio.current_time() < deadline and not self._inbox:
+            if self._clock() < deadline and not self._inbox:
                 with anyio.move_on_at(deadline):
                     await self._woken.wait()
             else:
@@ -193,7 +195,7 @@ class Worker:
     def _turn(self, *, deaf: bool = False) -> None:
         """One turn; ``deaf`` if the network may not have been read since the last one."""
         self._turning = True
-        now = anyio.current_time()
+        now = self._clock()
         try:
             for _ in range(len(self._inbox)):
                 self._inbox.popleft()(now)
@@ -432,8 +434,7 @@ class Worker:
     # --- callers
 
     def submit(self, commands: tuple[bytes, ...]) -> Call:
-        """Queue commands; the call is settled by the log."""
-        self._check_open()
+        """Queue commands, in the step in which :meth:`deadline_after` found the group open; the log settles the call."""
         alone = self.proposals.idle  # then there is nothing to gain by waiting for others to share an entry with
         call = self.proposals.add(commands)
         self._turn_soon(now=alone or self.proposals.unsent >= FULL_ENTRY)
@@ -458,7 +459,7 @@ class Worker:
     def deadline_after(self, timeout: float) -> float:
         """When a wait that begins now is over; in a forked child, which has no clock of the loop's, the group is closed."""
         self._check_open()
-        return deadline_after(timeout)
+        return deadline_after(timeout, self._clock())
 
     def expect(self, flag: Flag, deadline: float) -> None:
         """Wake who is going to wait for a flag at ``deadline`` at the latest."""

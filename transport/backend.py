@@ -1,4 +1,4 @@
-"""Being called whenever a socket can be read."""
+"""What anyio does at a price that the hot paths cannot pay, asked of asyncio itself where that is the event loop."""
 
 from __future__ import annotations
 
@@ -6,9 +6,46 @@ import asyncio
 import contextlib
 import contextvars
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
+
+Waiter = asyncio.Future[None] | anyio.Event
+"""What one task waits for."""
+
+
+def asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop whose task we are, if it is asyncio's."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return None
+    return task.get_loop() if task is not None else None  # none: trio, as a guest of asyncio's loop
+
+
+def loop_clock() -> Callable[[], float]:
+    """What gives :func:`anyio.current_time` in this event loop, without asking each time which one that is."""
+    loop = asyncio_loop()
+    return anyio.current_time if loop is None else loop.time
+
+
+def new_waiter() -> Waiter:
+    """One for the present task: on asyncio a bare future, at a quarter of the price of an event."""
+    loop = asyncio_loop()
+    return anyio.Event() if loop is None else loop.create_future()
+
+
+def wait_for(waiter: Waiter) -> Awaitable[None]:
+    """What is to be awaited, once, by the task that it was made for."""
+    return waiter.wait() if isinstance(waiter, anyio.Event) else waiter
+
+
+def wake(waiter: Waiter) -> None:
+    """The wait is over."""
+    if isinstance(waiter, anyio.Event):
+        waiter.set()
+    elif not waiter.done():  # else its task was cancelled
+        waiter.set_result(None)
 
 
 async def whenever_readable(sock: socket.socket, call: Callable[[], None]) -> None:
@@ -20,7 +57,7 @@ async def whenever_readable(sock: socket.socket, call: Callable[[], None]) -> No
     Raises:
         Exception: Whatever ``call`` raised; it is not called again.
     """
-    loop = _asyncio_loop()
+    loop = asyncio_loop()
     if loop is not None:
         failure: asyncio.Future[None] = loop.create_future()
         with contextlib.suppress(NotImplementedError):  # a loop without readers, as Windows' usual one
@@ -32,15 +69,6 @@ async def whenever_readable(sock: socket.socket, call: Callable[[], None]) -> No
     while True:
         await anyio.wait_readable(sock)
         call()
-
-
-def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop whose task we are, if it is asyncio's."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return None
-    return task.get_loop() if task is not None else None  # none: trio, as a guest of asyncio's loop
 
 
 def _add_reader(
