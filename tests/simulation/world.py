@@ -639,6 +639,9 @@ class World:
 
     def _left(self, node: Node) -> None:
         engine = node.engine
+        if engine is not None and not engine.ctx.leaving:
+            node.leaving = False  # it crashed meanwhile: whoever asked was told nothing, and it may be a voter again
+            return
         if engine is not None and engine.ctx.founded:
             newest = max(
                 (
