@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from p2praft import ConsensusConfig, LeadershipPreference, PeerId
 from p2praft.raft.candidate import Candidate
-from p2praft.raft.effects import Effects, HardState, Restored
+from p2praft.raft.effects import Effects, HardState, Outgoing, Restored, Write
 from p2praft.raft.engine import Engine
 from p2praft.raft.follower import Follower
 from p2praft.raft.leader import Leader
@@ -44,6 +45,29 @@ HISTORY = b"h" * 16
 def member(number: int, *, incarnation: int = 0, volatile: bool = False) -> Member:
     """The member with this number; numbers order PeerIds."""
     return Member(PeerId(bytes([number]) * 32), bytes([incarnation]) * 8, volatile)
+
+
+def standing(
+    first: Genesis | None = None,
+    *,
+    founded: bool = False,
+    attempt: int = 0,
+    factor: float = 1.0,
+    gone: Sequence[Member] = (),
+    voters_index: int = 0,
+    heard_index: int = 0,
+) -> Standing:
+    """What a member says of itself."""
+    return Standing(
+        factor=factor,
+        genesis=first,
+        founded=founded,
+        attempt=attempt,
+        gone=tuple(gone),
+        leaving=False,
+        voters_index=Index(voters_index),
+        heard_index=Index(heard_index),
+    )
 
 
 def genesis(founders: Sequence[Member], *, history: bytes = HISTORY, created: float = 0.0, attempt: int = 1) -> Genesis:
@@ -226,6 +250,80 @@ class Bench:
         """The role, which must be leader."""
         assert isinstance(self.engine.role, Leader)
         return self.engine.role
+
+
+class Lone:
+    """One engine, with or without history, and hand-made neighbours."""
+
+    def __init__(
+        self,
+        number: int = 1,
+        *,
+        expect: int = 3,
+        volatile: bool = False,
+        preference: LeadershipPreference = LeadershipPreference.NORMAL,
+        restored: Restored | None = None,
+    ) -> None:
+        self.me = member(number, volatile=volatile)
+        self.now = 0.0
+        self.engine = Engine(
+            me=self.me,
+            config=replace(CONFIG, expect=expect),
+            preference=preference,
+            rng=random.Random(number),
+            now=0.0,
+            restored=restored,
+        )
+        self.sent: list[Outgoing] = []
+        self.writes: list[Write] = []
+        self.take()
+
+    def take(self, *, persist: bool = True) -> list[Message]:
+        """What leaves now; with ``persist``, writes are durable at once."""
+        new: list[Outgoing] = []
+        while True:
+            effects = self.engine.take_effects()
+            new.extend(effects.messages)
+            if effects.write is None:
+                break
+            self.writes.append(effects.write)
+            if not persist:
+                break
+            self.engine.persisted(effects.write.serial, self.now)
+        self.sent.extend(new)
+        return [outgoing.message for outgoing in new]
+
+    def meet(self, other: Member, says: Standing, *, persist: bool = True) -> list[Message]:
+        """Bond, unless bonded, and hear what the other says of itself."""
+        if other not in self.engine.ctx.bonded:
+            self.engine.bond_up(other, self.now)
+        return self.hear(says, other, persist=persist)
+
+    def hear(
+        self, message: Message, sender: Member, *, history: bytes | None = None, persist: bool = True
+    ) -> list[Message]:
+        """Handle a message, by default of the engine's own history."""
+        self.engine.receive(message, sender, self.now, history=history or self.engine.ctx.history)
+        return self.take(persist=persist)
+
+    def wait(self, seconds: float, *, persist: bool = True) -> list[Message]:
+        """Let time pass."""
+        messages: list[Message] = []
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 0.05
+            self.engine.tick(self.now)
+            messages += self.take(persist=persist)
+        return messages
+
+    def hold(self, founder: Member) -> list[Message]:
+        """A founder says that it holds the genesis."""
+        answer = AppendEntriesResponse(term=Term(1), vote=Vote.GRANTED, matched=True, last=self.engine.last, round=1)
+        return self.hear(answer, founder)
+
+    def held(self) -> Genesis | None:
+        """Of the engine's history."""
+        return self.engine.ctx.genesis
 
 
 def only(sent: Sequence[tuple[Member, Message]], kind: type[M]) -> list[M]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 
 from p2praft import LeadershipPreference
-from p2praft.raft.effects import HardState, Outgoing, Restored, Write
-from p2praft.raft.engine import Engine
+from p2praft.raft.effects import HardState, Restored
 from p2praft.raft.follower import Follower
 from p2praft.raft.leader import Leader
 from p2praft.raft.messages import (
@@ -29,100 +27,14 @@ from p2praft.raft.messages import (
     Term,
     Vote,
 )
-from tests.raft.support import CONFIG, HISTORY, Bench, append, at, genesis, log, member
+from tests.raft.support import HISTORY, Bench, Lone, append, at, genesis, log, member, standing
 
 OTHER = b"o" * 16
 
 
-def standing(
-    first: Genesis | None = None,
-    *,
-    founded: bool = False,
-    attempt: int = 0,
-    factor: float = 1.0,
-    gone: Sequence[Member] = (),
-) -> Standing:
-    """What a member says of itself."""
-    return Standing(factor=factor, genesis=first, founded=founded, attempt=attempt, gone=tuple(gone), leaving=False)
-
-
-class Birth:
-    """One engine, with or without history, and hand-made neighbours."""
-
-    def __init__(
-        self,
-        number: int = 1,
-        *,
-        expect: int = 3,
-        volatile: bool = False,
-        preference: LeadershipPreference = LeadershipPreference.NORMAL,
-        restored: Restored | None = None,
-    ) -> None:
-        self.me = member(number, volatile=volatile)
-        self.now = 0.0
-        self.engine = Engine(
-            me=self.me,
-            config=replace(CONFIG, expect=expect),
-            preference=preference,
-            rng=random.Random(number),
-            now=0.0,
-            restored=restored,
-        )
-        self.sent: list[Outgoing] = []
-        self.writes: list[Write] = []
-        self.take()
-
-    def take(self, *, persist: bool = True) -> list[Message]:
-        """What leaves now; with ``persist``, writes are durable at once."""
-        new: list[Outgoing] = []
-        while True:
-            effects = self.engine.take_effects()
-            new.extend(effects.messages)
-            if effects.write is None:
-                break
-            self.writes.append(effects.write)
-            if not persist:
-                break
-            self.engine.persisted(effects.write.serial, self.now)
-        self.sent.extend(new)
-        return [outgoing.message for outgoing in new]
-
-    def meet(self, other: Member, says: Standing, *, persist: bool = True) -> list[Message]:
-        """Bond, unless bonded, and hear what the other says of itself."""
-        if other not in self.engine.ctx.bonded:
-            self.engine.bond_up(other, self.now)
-        return self.hear(says, other, persist=persist)
-
-    def hear(
-        self, message: Message, sender: Member, *, history: bytes | None = None, persist: bool = True
-    ) -> list[Message]:
-        """Handle a message, by default of the engine's own history."""
-        self.engine.receive(message, sender, self.now, history=history or self.engine.ctx.history)
-        return self.take(persist=persist)
-
-    def wait(self, seconds: float, *, persist: bool = True) -> list[Message]:
-        """Let time pass."""
-        messages: list[Message] = []
-        end = self.now + seconds
-        while self.now < end:
-            self.now += 0.05
-            self.engine.tick(self.now)
-            messages += self.take(persist=persist)
-        return messages
-
-    def hold(self, founder: Member) -> list[Message]:
-        """A founder says that it holds the genesis."""
-        answer = AppendEntriesResponse(term=Term(1), vote=Vote.GRANTED, matched=True, last=self.engine.last, round=1)
-        return self.hear(answer, founder)
-
-    def held(self) -> Genesis | None:
-        """Of the engine's history."""
-        return self.engine.ctx.genesis
-
-
-def writer(number: int = 1, others: Sequence[int] = (2, 3)) -> Birth:
+def writer(number: int = 1, others: Sequence[int] = (2, 3)) -> Lone:
     """An engine that has written its genesis, not yet committed."""
-    birth = Birth(number)
+    birth = Lone(number)
     for other in others:
         birth.meet(member(other), standing())
     birth.wait(1.2)
@@ -131,13 +43,13 @@ def writer(number: int = 1, others: Sequence[int] = (2, 3)) -> Birth:
     return birth
 
 
-def founder(number: int = 2, *, volatile: bool = False) -> tuple[Birth, Genesis, Member]:
+def founder(number: int = 2, *, volatile: bool = False) -> tuple[Lone, Genesis, Member]:
     """An engine that holds the uncommitted genesis which member 1 wrote for 1, 2 and 3."""
     founders = [member(1, volatile=volatile), member(2, volatile=volatile), member(3, volatile=volatile)]
     entries = log(founders)
     first = entries[0].payload
     assert isinstance(first, Genesis)
-    birth = Birth(number, volatile=volatile)
+    birth = Lone(number, volatile=volatile)
     birth.meet(founders[0], standing(first, attempt=1))
     birth.meet(founders[2 if number == 2 else 1], standing())
     birth.hear(append(1, START, *entries), founders[0], history=first.history)
@@ -164,7 +76,7 @@ def test_the_lowest_of_expect_bonded_members_writes_and_names_all_as_founders() 
 
 
 def test_nobody_writes_before_the_bootstrap_delay() -> None:
-    birth = Birth(1)
+    birth = Lone(1)
     for other in (2, 3):
         birth.meet(member(other), standing())
     birth.wait(0.9)
@@ -172,7 +84,7 @@ def test_nobody_writes_before_the_bootstrap_delay() -> None:
 
 
 def test_a_higher_member_waits_for_the_lowest() -> None:
-    birth = Birth(2)
+    birth = Lone(2)
     for other in (1, 3):
         birth.meet(member(other), standing())
     birth.wait(30)
@@ -180,7 +92,7 @@ def test_a_higher_member_waits_for_the_lowest() -> None:
 
 
 def test_a_reluctant_member_leaves_the_writing_to_a_normal_one() -> None:
-    birth = Birth(1, preference=LeadershipPreference.reluctant(3))
+    birth = Lone(1, preference=LeadershipPreference.reluctant(3))
     for other in (2, 3):
         birth.meet(member(other), standing())
     birth.wait(30)
@@ -188,7 +100,7 @@ def test_a_reluctant_member_leaves_the_writing_to_a_normal_one() -> None:
 
 
 def test_nobody_writes_below_expect_and_observers_do_not_count() -> None:
-    birth = Birth(1)
+    birth = Lone(1)
     birth.meet(member(2), standing())
     birth.meet(member(3), standing(factor=0.0))
     birth.wait(30)
@@ -196,13 +108,13 @@ def test_nobody_writes_below_expect_and_observers_do_not_count() -> None:
 
 
 def test_an_observer_never_writes() -> None:
-    birth = Birth(1, expect=1, preference=LeadershipPreference.OBSERVER)
+    birth = Lone(1, expect=1, preference=LeadershipPreference.OBSERVER)
     birth.wait(30)
     assert birth.held() is None
 
 
 def test_nobody_writes_beside_a_founded_history() -> None:
-    birth = Birth(1)
+    birth = Lone(1)
     for other in (2, 3):
         birth.meet(member(other), standing())
     birth.meet(member(4), standing(genesis([member(4)], history=OTHER), founded=True, attempt=1))
@@ -211,7 +123,7 @@ def test_nobody_writes_beside_a_founded_history() -> None:
 
 
 def test_the_genesis_leaves_only_once_its_writer_cannot_forget_it() -> None:
-    birth = Birth(1)
+    birth = Lone(1)
     for other in (2, 3):
         birth.meet(member(other), standing())
     early = birth.wait(1.2, persist=False)
@@ -292,7 +204,7 @@ def test_who_is_no_founder_does_not_take_an_uncommitted_genesis() -> None:
     entries = log([member(1), member(2), member(3)])
     first = entries[0].payload
     assert isinstance(first, Genesis)
-    birth = Birth(4)
+    birth = Lone(4)
     birth.meet(member(1), standing(first, attempt=1))
     birth.hear(append(1, START, *entries), member(1), history=first.history)
     assert birth.held() is None
@@ -417,7 +329,7 @@ def replace_incarnation(old: Member) -> Member:
 def test_a_sole_founder_that_crashed_before_its_commit_goes_on_where_it_was() -> None:
     state = HardState(term=Term(1), vote=member(1), attempt=1)
     entries = log([member(1)])
-    birth = Birth(1, expect=1, restored=Restored(state=state, entries=entries))
+    birth = Lone(1, expect=1, restored=Restored(state=state, entries=entries))
     assert birth.held() == entries[0].payload
     assert birth.engine.is_leader
     assert birth.engine.commit >= 1
@@ -426,7 +338,7 @@ def test_a_sole_founder_that_crashed_before_its_commit_goes_on_where_it_was() ->
 def test_a_writer_that_restarts_before_the_commit_takes_back_for_its_founders_are_not_bonded() -> None:
     founders = [member(1), member(2), member(3)]
     state = HardState(term=Term(1), vote=member(1), attempt=1)
-    birth = Birth(1, restored=Restored(state=state, entries=log(founders)))
+    birth = Lone(1, restored=Restored(state=state, entries=log(founders)))
     birth.wait(5)
     assert birth.held() is None
     assert birth.writes[-1].state is not None
@@ -436,7 +348,7 @@ def test_a_writer_that_restarts_before_the_commit_takes_back_for_its_founders_ar
 def test_a_writer_that_restarts_founded_is_an_ordinary_member() -> None:
     founders = [member(1), member(2), member(3)]
     state = HardState(term=Term(1), vote=member(1), attempt=1, founded=True)
-    birth = Birth(1, restored=Restored(state=state, entries=log(founders)))
+    birth = Lone(1, restored=Restored(state=state, entries=log(founders)))
     assert isinstance(birth.engine.role, Follower)
     birth.wait(5)
     assert birth.held() is not None
@@ -492,7 +404,7 @@ def test_who_only_follows_a_history_buries_it_when_all_of_its_voters_have_lost_t
     entries = log(voters)
     first = entries[0].payload
     assert isinstance(first, Genesis)
-    birth = Birth(9, preference=LeadershipPreference.OBSERVER)
+    birth = Lone(9, preference=LeadershipPreference.OBSERVER)
     birth.meet(voters[0], standing(first, founded=True, attempt=1))
     birth.hear(append(1, START, *entries, commit=1), voters[0], history=first.history)
     assert birth.held() == first
@@ -511,7 +423,7 @@ def test_a_history_that_was_buried_and_goes_on_finds_the_promises_that_were_made
     entries = log(voters)
     first = entries[0].payload
     assert isinstance(first, Genesis)
-    birth = Birth(9, volatile=True)
+    birth = Lone(9, volatile=True)
     birth.meet(voters[0], standing(first, founded=True, attempt=1))
     birth.hear(append(1, START, *entries, commit=1), voters[0], history=first.history)
     birth.hear(RequestVote(term=Term(7), last=at(1, 2)), voters[0])
@@ -532,7 +444,7 @@ def test_who_has_just_taken_a_snapshot_of_old_voters_waits_for_the_leader_to_nam
     """Seed 107164: it buried what it had fetched, fetched it again, and so on for ever."""
     old = [member(1, volatile=True), member(2, volatile=True)]
     first = genesis(old)
-    birth = Birth(9, volatile=True)
+    birth = Lone(9, volatile=True)
     for number in (1, 2):
         birth.meet(member(number, volatile=True, incarnation=2), standing())
     leader = member(1, volatile=True, incarnation=2)
@@ -558,7 +470,7 @@ def test_a_genesis_is_void_if_one_of_its_founders_holds_a_junior_history() -> No
 
 def test_a_member_without_history_answers_a_leader_that_takes_it_to_have_the_beginning_under_way() -> None:
     """Seed 109491: its first entries were lost, and it never said so."""
-    birth = Birth(9)
+    birth = Lone(9)
     leader = member(1)
     birth.meet(leader, standing(genesis([leader]), founded=True))
     (refusal,) = answers(birth.hear(append(3, START, commit=5), leader, history=HISTORY))
