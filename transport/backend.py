@@ -55,15 +55,18 @@ async def whenever_readable(sock: socket.socket, call: Callable[[], None]) -> No
     processor time of a commit. There ``call`` runs in no task, so it must not ask which is the current one.
 
     Raises:
-        Exception: Whatever ``call`` raised; it is not called again.
+        BaseException: Whatever ``call`` raised; it is not called again.
     """
     loop = asyncio_loop()
     if loop is not None:
         failure: asyncio.Future[None] = loop.create_future()
-        with contextlib.suppress(NotImplementedError):  # a loop without readers, as Windows' usual one
+        try:
             _add_reader(loop, sock, call, failure)
+        except NotImplementedError:
+            pass  # a loop without readers, as Windows' usual one
+        else:
             try:
-                await failure
+                return await failure
             finally:
                 loop.remove_reader(sock)
     while True:
@@ -77,7 +80,9 @@ def _add_reader(
     def ready() -> None:
         try:
             call()
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
             loop.remove_reader(sock)
             if not failure.done():
                 failure.set_exception(error)

@@ -38,6 +38,8 @@ BATCH = 128
 SLACK = 0.004
 """Seconds that what a connection at rest owes, an acknowledgement mostly, may come late: so it mostly leaves with something
 else. Peers allow for 25 ms (RFC 9000, section 18.2)."""
+FULL = 64
+"""Bytes that a datagram may be short of the largest and still count as full: more is likely to wait behind it."""
 LOOK = 1.0
 """Seconds between two looks at links that may have stalled, and at connections that nobody may use."""
 PROOF_TIMEOUT = 5.0
@@ -150,6 +152,7 @@ class SocketLoop(ABC):
         try:
             for data, address in peer.quic.datagrams_to_send(now):
                 peer.owed = max(0, peer.owed - len(data))
+                peer.full = len(data) > peer.size - FULL
                 if not self._send_raw(data, address) and peer.proven:
                     peer.break_off("the path takes only smaller datagrams")  # dialled again, it gets them
                 if address != peer.address:
@@ -171,8 +174,16 @@ class SocketLoop(ABC):
         return answer
 
     def _read(self) -> None:
-        """Take what has come, deal with it as a whole, and send what that made."""
         self._reading = True
+        try:
+            self._read_batch()
+        finally:
+            self._reading = False
+        if self._dirty or self._after:
+            self._flush_now.set()  # sending made more to send
+
+    def _read_batch(self) -> None:
+        """Take what has come, deal with it as a whole, and send what that made."""
         touched: dict[QuicPeer, int] = {}
         now = self._clock()
         for _ in range(BATCH):
@@ -203,7 +214,6 @@ class SocketLoop(ABC):
         for peer in touched:
             if peer.send_by < peer.timer_at:
                 self._set_timer(peer)
-        self._reading = False
         if not touched:
             self._note_refusals(now)  # what woke us may stand in the error queue alone
 
@@ -267,8 +277,7 @@ class SocketLoop(ABC):
 
     def _send(self, peer: QuicPeer) -> None:
         self.send_now(peer)
-        if peer.ended is not None:
-            self.handle_events(peer)
+        self.handle_events(peer)  # sending makes some, as of a new connection id
         if peer.timer_at > peer.heard_at + SLACK or not peer.at_rest:
             self._set_timer(peer)
 

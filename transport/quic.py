@@ -64,6 +64,7 @@ class QuicPeer(Connection):
         abandoned: Its end has come, or the QUIC engine failed on it: nothing goes in or out any more.
         wrote: Something was queued since datagrams were last made.
         owed: Bytes that were queued and may not have left, for the path or the peer takes no more now.
+        full: The last datagram was, so that more of what was queued, or is to be sent again, is likely to wait.
         held: What is queued leaves with the next flush, which will come in this very step.
         send_by: When datagrams are to be made at the latest, if nothing is queued until then.
         source: Where an accepted connection came from, as it is counted.
@@ -101,7 +102,7 @@ class QuicPeer(Connection):
         self.refused_at: float | None = None
         self.pinged_at = self.created_at
         self.abandoned = False
-        self.wrote = self.held = False
+        self.wrote = self.held = self.full = False
         self.owed = 0
         self.send_by = float("inf")
         self.linger_until: float | None = None
@@ -152,7 +153,7 @@ class QuicPeer(Connection):
     @property
     def at_rest(self) -> bool:
         """Whether it is proven, lives, and all that was queued has left."""
-        return self.proven_at is not None and not self.owed and self.ended is None
+        return self.proven_at is not None and not self.owed and not self.full and self.ended is None
 
     async def open(self, protocol: Protocol) -> Link:
         await anyio.lowlevel.checkpoint()

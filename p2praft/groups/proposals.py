@@ -284,7 +284,7 @@ class Proposals:
     # --- inner workings
 
     def _expect_answer(self, now: float) -> None:
-        if self.resend_at <= now or self.resend_at == float("inf"):
+        if self.resend_at in (float("inf"), self._not_before):  # else something else is out, perhaps overdue
             self.resend_at = now + self._patience
 
     def _settle(self, sequence: int, ok: bool, result: bytes) -> None:

@@ -64,7 +64,7 @@ class Queries:
             return None
         self._request += 1
         self._asked[self._request], self._new = self._new, []
-        if self.resend_at <= now or self.resend_at == float("inf"):
+        if self.resend_at in (float("inf"), self._not_before):  # else something else is out, perhaps overdue
             self.resend_at = now + self._forward_timeout
         return self._request
 

@@ -241,9 +241,11 @@ class Worker:
         links = [bond.link for bond in self.bonds.values()]
         for link in links:
             link.hold()
-        self._turn_at_once(deaf=True)  # a burst of callers comes between two readings
-        for link in links:
-            link.flush()
+        try:
+            self._turn_at_once(deaf=True)  # a burst of callers comes between two readings
+        finally:
+            for link in links:
+                link.flush()
 
     def _tick(self, now: float) -> None:
         """Behind what was applied in this turn: it may have changed what is due."""

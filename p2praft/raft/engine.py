@@ -157,7 +157,8 @@ class Engine:
         self.ctx.now = now
         self.ctx.deaf = deaf
         self.role = role.tick(self.role, self.ctx)
-        self.catch_up.tick(self.ctx)
+        if not deaf:
+            self.catch_up.tick(self.ctx)
         if now >= self._tell_again_at:
             # A standing that got lost must not hold anything up for ever: a full link drops what is sent on it.
             self._tell_again_at = now + STANDING_EVERY * self.ctx.config.election_timeout

@@ -108,6 +108,16 @@ def test_silence_is_answered_by_sending_again(proposals: Proposals) -> None:
     assert take(proposals, 1.0)[1] == sent
 
 
+def test_what_is_overdue_is_not_put_off_by_what_is_sent_beside_it(proposals: Proposals) -> None:
+    """Between two readings of the network nothing counts as overdue, but more may be sent."""
+    proposals.add((b"a",))
+    open_session(proposals)
+    take(proposals)
+    proposals.add((b"b",))
+    take(proposals, 1.5)
+    assert proposals.resend_at == 1.0
+
+
 def test_only_what_was_never_sent_can_be_withdrawn(proposals: Proposals) -> None:
     call = proposals.add((b"a",))
     assert proposals.withdraw(call)

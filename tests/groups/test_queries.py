@@ -60,6 +60,15 @@ def test_silence_is_asked_again(queries: Queries) -> None:
     assert queries.next_request(2.0) == 2
 
 
+def test_what_is_overdue_is_not_put_off_by_what_is_asked_beside_it(queries: Queries) -> None:
+    """Between two readings of the network nothing counts as overdue, but more may be asked."""
+    queries.add()
+    queries.next_request(0.0)
+    queries.add()
+    assert queries.next_request(2.5) == 2
+    assert queries.resend_at == 2.0
+
+
 def test_a_caller_that_gave_up_is_forgotten_everywhere(queries: Queries) -> None:
     waiting, asked, indexed = queries.add(), queries.add(), queries.add()
     queries.withdraw(waiting)

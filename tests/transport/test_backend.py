@@ -38,8 +38,9 @@ def readers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 class Reader:
     """Reads all there is."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, breaks: type[BaseException] = ValueError) -> None:
         self.sock = sock
+        self.breaks = breaks
         self.read: list[bytes] = []
 
     def __call__(self) -> None:
@@ -49,7 +50,7 @@ class Reader:
             except BlockingIOError:
                 return
             if data == b"break":
-                raise ValueError("it broke")
+                raise self.breaks("it broke")
             self.read.append(data)
 
     async def has(self, *expected: bytes) -> None:
@@ -78,12 +79,19 @@ async def test_whoever_reads_is_called_for_all_that_comes_until_it_is_cancelled(
     assert len(reader.read) == 3
 
 
+class Odd(BaseException):
+    """Neither an error nor an end."""
+
+
 @pytest.mark.usefixtures("readers")
-async def test_what_the_reader_raises_arrives(pair: tuple[socket.socket, socket.socket]) -> None:
+@pytest.mark.parametrize("kind", [ValueError, NotImplementedError, Odd])
+async def test_what_the_reader_raises_arrives(
+    pair: tuple[socket.socket, socket.socket], kind: type[BaseException]
+) -> None:
     ours, theirs = pair
     ours.send(b"break")
-    with pytest.raises(ValueError, match="it broke"), anyio.fail_after(30):
-        await whenever_readable(theirs, Reader(theirs))
+    with pytest.raises(kind, match="it broke"), anyio.fail_after(30):
+        await whenever_readable(theirs, Reader(theirs, kind))
 
 
 def test_anyio_is_at_hand_in_the_reader_whoever_started_the_loop(pair: tuple[socket.socket, socket.socket]) -> None:
