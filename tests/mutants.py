@@ -154,6 +154,12 @@ MUTANTS = (
         new="if False:",
     ),
     Mutant(
+        name="what a leader has not read yet counts as silence",
+        file="leader.py",
+        old="if ctx.now >= self._judge_at and not ctx.deaf:",
+        new="if ctx.now >= self._judge_at:",
+    ),
+    Mutant(
         name="several changes of the voter set at a time",
         file="leader.py",
         old="ctx.commit < max(self._term_start, ctx.log.voters_index)",
