@@ -83,8 +83,7 @@ class Link(ABC):
 
         Once all that arrived together was handed over, on whatever links, ``then`` is called, still in that step; what it
         sends leaves at its end. Neither may block or raise, nor enter a cancel scope or ask for the current task: the reader need
-        not be one. :meth:`receive` then returns nothing any more and raises when
-        the link ends.
+        not be one. :meth:`receive` then returns nothing any more and raises when the link ends.
         """
         self._sink, self._then = sink, then
         self._pour()

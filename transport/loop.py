@@ -278,7 +278,7 @@ class SocketLoop(ABC):
     def _send(self, peer: QuicPeer) -> None:
         self.send_now(peer)
         self.handle_events(peer)  # sending makes some, as of a new connection id
-        if peer.timer_at > peer.heard_at + SLACK or not peer.at_rest:
+        if peer.timer_at > peer.heard_at + SLACK or not peer.at_rest:  # else it is looked at soon enough
             self._set_timer(peer)
 
     def _send_raw(self, data: bytes, address: tuple[Any, ...]) -> bool:
@@ -294,7 +294,7 @@ class SocketLoop(ABC):
                 self._lower(address)
                 return False
             if error.errno in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH):
-                self._note_refusals(anyio.current_time())
+                self._note_refusals(self._clock())
         return True
 
     def _set_timer(self, peer: QuicPeer) -> None:
@@ -341,10 +341,10 @@ class SocketLoop(ABC):
     async def _keep_alive(self) -> None:
         """Signs of life; ends connections that were refused by the host or never proved who they are."""
         interval = min(self._config.keepalive / 4, 0.1)
-        next_look = anyio.current_time() + LOOK
+        next_look = self._clock() + LOOK
         while True:
             await anyio.sleep(interval)
-            now = anyio.current_time()
+            now = self._clock()
             self._end_lingering(now)
             for peer in list(self._peers):
                 if peer.ended is not None:
@@ -388,4 +388,4 @@ class SocketLoop(ABC):
 
     def _lower(self, address: tuple[Any, ...]) -> None:
         self.counters["paths that take less"] += 1
-        self._sizes.lower(address, anyio.current_time())
+        self._sizes.lower(address, self._clock())

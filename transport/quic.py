@@ -153,7 +153,7 @@ class QuicPeer(Connection):
     @property
     def at_rest(self) -> bool:
         """Whether it is proven, lives, and all that was queued has left."""
-        return self.proven_at is not None and not self.owed and not self.full and self.ended is None
+        return self.proven and not self.owed and not self.full and self.ended is None
 
     async def open(self, protocol: Protocol) -> Link:
         await anyio.lowlevel.checkpoint()

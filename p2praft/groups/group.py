@@ -374,15 +374,14 @@ class Group:
     def _results(self, call: Call) -> list[Any]:
         if call.failure:
             raise call.failure
-        failed = False
-        results: list[Any] = []
-        for ok, result in call.results:
-            failed |= not ok
-            results.append(self._decode(result) if ok else CommandFailed(result.decode(errors="replace")))
-        if failed:
-            error = next(result for result in results if isinstance(result, CommandFailed))
-            error.results = results
-            raise error
+        results = [
+            self._decode(result) if ok else CommandFailed(result.decode(errors="replace"))
+            for ok, result in call.results
+        ]
+        for result in results:
+            if isinstance(result, CommandFailed):
+                result.results = results
+                raise result
         return results
 
     def _encoded(self, commands: Sequence[Any]) -> tuple[bytes, ...]:

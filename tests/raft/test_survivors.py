@@ -9,7 +9,7 @@ import pytest
 from p2praft.raft.candidate import GENERATION
 from p2praft.raft.effects import HardState, Restored
 from p2praft.raft.messages import Member, Standing, Term
-from tests.raft.support import CONFIG, HISTORY, Lone, genesis, log, member, standing
+from tests.raft.support import CONFIG, Lone, genesis, log, member, standing
 
 VOTERS = [member(number, volatile=True) for number in (1, 2, 3)]
 BACK = [member(number, incarnation=1, volatile=True) for number in (1, 2)]
@@ -25,9 +25,10 @@ def survivor() -> Lone:
 def meet(it: Lone, members: Sequence[Member], says: Standing | None) -> None:
     """They are there, and say that of themselves, if anything."""
     for other in members:
-        it.engine.bond_up(other, it.now)
         if says is not None:
-            it.hear(says, other, history=HISTORY)
+            it.meet(other, says)
+        else:
+            it.engine.bond_up(other, it.now)
 
 
 def test_the_only_survivor_decides_once_the_others_are_back_and_have_said_what_they_are() -> None:
@@ -66,7 +67,7 @@ def test_it_decides_nothing_while_the_voters_that_it_knows_may_be_old_ones(says:
     meet(it, BACK[1:], says)
     it.wait(30)
     assert not it.engine.is_leader
-    it.hear(standing(), BACK[1], history=HISTORY)
+    it.hear(standing(), BACK[1])
     it.wait(5)
     assert it.engine.is_leader, "whoever knew more has lost its memory too"
 
@@ -90,11 +91,6 @@ def test_an_operators_word_needs_nobody_to_be_back() -> None:
 
 def test_a_member_says_how_new_the_voters_are_that_it_holds_and_has_heard_of() -> None:
     it = survivor()
-    it.engine.bond_up(BACK[0], 0.0)
-    it.engine.receive(standing(genesis(VOTERS), founded=True, voters_index=9), BACK[0], 0.0, history=HISTORY)
-    said = [
-        (outgoing.message.voters_index, outgoing.message.heard_index)
-        for outgoing in it.engine.take_effects().messages
-        if isinstance(outgoing.message, Standing)
-    ]
+    answers = it.meet(BACK[0], standing(genesis(VOTERS), founded=True, voters_index=9))
+    said = [(answer.voters_index, answer.heard_index) for answer in answers if isinstance(answer, Standing)]
     assert said == [(1, 9)]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
+from tests.transport.support import PATIENCE, until
 from transport import backend
 from transport.backend import asyncio_loop, loop_clock, whenever_readable
 
@@ -53,12 +54,6 @@ class Reader:
                 raise self.breaks("it broke")
             self.read.append(data)
 
-    async def has(self, *expected: bytes) -> None:
-        """Wait until it has read that."""
-        with anyio.fail_after(30):
-            while self.read != list(expected):
-                await anyio.sleep(0.001)
-
 
 @pytest.mark.usefixtures("readers")
 async def test_whoever_reads_is_called_for_all_that_comes_until_it_is_cancelled(
@@ -68,11 +63,12 @@ async def test_whoever_reads_is_called_for_all_that_comes_until_it_is_cancelled(
     reader = Reader(theirs)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(whenever_readable, theirs, reader)
-        ours.send(b"1")
-        ours.send(b"2")
-        await reader.has(b"1", b"2")
-        ours.send(b"3")
-        await reader.has(b"1", b"2", b"3")
+        with anyio.fail_after(PATIENCE):
+            ours.send(b"1")
+            ours.send(b"2")
+            await until(lambda: reader.read == [b"1", b"2"])
+            ours.send(b"3")
+            await until(lambda: reader.read == [b"1", b"2", b"3"])
         tasks.cancel_scope.cancel()
     ours.send(b"4")
     await anyio.sleep(0.01)
@@ -90,7 +86,7 @@ async def test_what_the_reader_raises_arrives(
 ) -> None:
     ours, theirs = pair
     ours.send(b"break")
-    with pytest.raises(kind, match="it broke"), anyio.fail_after(30):
+    with pytest.raises(kind, match="it broke"), anyio.fail_after(PATIENCE):
         await whenever_readable(theirs, Reader(theirs, kind))
 
 
@@ -111,7 +107,7 @@ def test_anyio_is_at_hand_in_the_reader_whoever_started_the_loop(pair: tuple[soc
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(whenever_readable, theirs, read)
             ours.send(b"1")
-            with anyio.fail_after(30):
+            with anyio.fail_after(PATIENCE):
                 await event.wait()
             tasks.cancel_scope.cancel()
         assert times[0] <= anyio.current_time()

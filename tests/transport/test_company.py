@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from tests.transport.chat import CHAT, Say, bind, echo
-from tests.transport.support import PATIENCE, Links
+from tests.transport.support import PATIENCE, Links, until
 from transport import QuicConfig
 from transport.quic import QuicPeer
 
@@ -21,12 +21,15 @@ async def test_what_nobody_answers_is_acknowledged_all_the_same() -> None:
         links = Links()
         b.serve(CHAT, links)
         link = await (await a.connect(b.address)).open(CHAT)
+
+        async def say(number: int) -> None:
+            sent = b.counters["datagrams out"]
+            await link.send(Say(text=str(number)))
+            await until(lambda: b.counters["datagrams out"] > sent)
+
         with anyio.fail_after(PATIENCE):
             for number in range(20):
-                sent = b.counters["datagrams out"]
-                await link.send(Say(text=str(number)))
-                while b.counters["datagrams out"] == sent:
-                    await anyio.sleep(0.001)
+                await say(number)
         links.release()
 
 
