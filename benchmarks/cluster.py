@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -27,16 +28,25 @@ class Process:
     Args:
         command: What to start.
         stderr: Where its complaints go; where ours go if None.
+        variables: More of them for its environment.
 
     Attributes:
         started: When, on the system's monotonic clock.
         address: Where it is reached, as it said.
     """
 
-    def __init__(self, command: Sequence[str | Path], stderr: TextIO | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str | Path], stderr: TextIO | None = None, variables: Mapping[str, str] | None = None
+    ) -> None:
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            list(map(str, command)), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
+            list(map(str, command)),
+            cwd=ROOT,
+            env={**os.environ, **(variables or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
         )
         try:
             self.address: str = self.hear()["address"]
@@ -149,11 +159,15 @@ class Cluster(Processes):
         size: How many members.
         durable: Whether they store their log.
         arguments: More of them for :mod:`benchmarks.member`.
+        engine: Their QUIC engine; what the environment says if None.
     """
 
-    def __init__(self, size: int = 3, *, durable: bool = False, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, size: int = 3, *, durable: bool = False, arguments: Sequence[str] = (), engine: str | None = None
+    ) -> None:
         super().__init__()
         self._durable = durable
+        self._variables = {"P2PRAFT_QUIC": engine} if engine else {}
         self._arguments = arguments
         self._started = 0
         self._data_dirs: dict[Process, Path] = {}
@@ -174,7 +188,7 @@ class Cluster(Processes):
             command += ["--seed", member.address]
         if self._durable:
             command += ["--data-dir", data_dir]
-        member = Process(command)
+        member = Process(command, variables=self._variables)
         self._data_dirs[member] = data_dir
         self.members.append(member)
         return member

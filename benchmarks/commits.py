@@ -9,6 +9,7 @@ above 1 says that p2praft does better.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
 from collections import defaultdict
 from pathlib import Path
@@ -76,12 +77,21 @@ class Samples:
                 self.add(key, {"p50 ms": result["p50"] * 1e3, "p99 ms": result["p99"] * 1e3})
 
 
+def our_engines() -> dict[str, str]:
+    """What our rows are called, and which QUIC engine each is with: the default, and the extra ``fast`` if it is installed."""
+    engines = {"p2praft": "aioquic"}
+    if importlib.util.find_spec("qh3"):
+        engines["with qh3"] = "qh3"
+    return engines
+
+
 def measure_round(samples: Samples, storage: str, python: Path | None, scale: float) -> None:
-    """One round of one kind of storage: ours, then theirs with either setting."""
+    """One round of one kind of storage: ours with either QUIC engine, then theirs with either setting."""
     durable = storage == "durable"
-    with Cluster(durable=durable) as ours:
-        for through, member in ends(ours):
-            samples.measure(("p2praft", storage, through), member, scale, reads=True)
+    for name, engine in our_engines().items():
+        with Cluster(durable=durable, engine=engine) as ours:
+            for through, member in ends(ours):
+                samples.measure((name, storage, through), member, scale, reads=True)
     for batch in (False, True) if python else ():
         assert python is not None
         library = f"PySyncObj {'with' if batch else 'without'} batches"
@@ -139,15 +149,19 @@ def run(rounds: int, scale: float) -> None:
     print(f"{'storage':8} {'through':9} {'':10}{''.join(f'{column:>12}' for column in COLUMNS)}")
     for storage in ("memory", "durable"):
         for through in ("leader", "follower"):
-            ours = samples.median(("p2praft", storage, through))
-            print(line(storage, through, "p2praft", ours))
+            theirs: Figures = {}
             if python:
                 theirs = better(
                     samples.median(("PySyncObj without batches", storage, through)),
                     samples.median(("PySyncObj with batches", storage, through)),
                 )
-                print(line("", "", "PySyncObj", theirs))
+            print(line(storage, through, "PySyncObj", theirs))
+            for name in our_engines():
+                ours = samples.median((name, storage, through))
+                print(line("", "", name, ours))
                 print(line("", "", "ratio", ratio(ours, theirs), digits=2))
+    if "with qh3" in our_engines():
+        print("With qh3: p2praft with the extra fast and P2PRAFT_QUIC=qh3; the rows above it are the default, aioquic.")
     if python:
         print(f"PySyncObj {VERSION}: plain TCP; the better of appendEntriesUseBatch on and off for each figure.")
         print("Durable is not the same: p2praft acknowledges what a majority has synchronised to disk; PySyncObj's")
