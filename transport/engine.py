@@ -1,9 +1,8 @@
 """The QUIC engine beneath the links: aioquic, or, if asked for, qh3 (the extra ``fast``).
 
-Both have the same sans-I/O interface; qh3's core is written in Rust and takes about half the time a round trip. It is
-an experiment: from one engine to the other, connections that end with data queued have been seen to fail in qh3 2.1
-(they are dialled again), so choose one for a whole network. In qh3 2.1 a peer whose NAT rebinds loses its connection and
-dials again, where aioquic migrates it. Everything that differs between them is in this file.
+Both have the same sans-I/O interface, and a network may mix them; qh3's core is written in Rust and takes about half the
+time a round trip. It is an experiment: in qh3 2.1 a peer whose NAT rebinds loses its connection and dials again, where
+aioquic migrates it. Everything that differs between them is in this file.
 Neither is imported before a configuration is made: most commands never open a link.
 """
 
@@ -24,6 +23,9 @@ from transport.errors import ConfigError
 
 EngineName = Literal["auto", "aioquic", "qh3"]
 
+SERVER_NAME = ".".join(["x" * 60] * 3) + ".p2praft.invalid"
+"""What a dialler calls the acceptor, who ignores it. It is long because an acceptor with qh3 2.1 counts only the packets of a first
+datagram, not what fills it up, may send three times that (RFC 9000, section 8.1), and fails if its answer needs more."""
 ED25519 = 0x0807
 """The signature scheme's number in TLS (RFC 8446, section 4.2.3)."""
 

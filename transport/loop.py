@@ -23,7 +23,7 @@ import anyio
 from transport import handshake, routes
 from transport.backend import loop_clock, whenever_readable
 from transport.config import QuicConfig
-from transport.engine import quic_engine
+from transport.engine import SERVER_NAME, quic_engine
 from transport.handshake import KeyLog
 from transport.identity import PeerId, SecretKey
 from transport.local import certificate
@@ -383,7 +383,7 @@ class SocketLoop(ABC):
             max_stream_data=FIRST_CREDIT,
             secrets_log_file=keylog,
             quic_logger=self._qlog,
-            server_name="p2praft.invalid",
+            server_name=SERVER_NAME,
         )
 
     def _lower(self, address: tuple[Any, ...]) -> None:

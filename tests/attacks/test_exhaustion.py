@@ -26,6 +26,7 @@ from transport.door import (
     source_of,
 )
 from transport.endpoint import QuicEndpoint
+from transport.engine import SERVER_NAME
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +55,7 @@ def elsewhere() -> HostPort:
 def hellos() -> Iterator[bytes]:
     """First datagrams, each of a handshake of its own."""
     while True:
-        quic = QuicConnection(configuration=QuicConfiguration(alpn_protocols=[ALPN], server_name="x"))
+        quic = QuicConnection(configuration=QuicConfiguration(alpn_protocols=[ALPN], server_name=SERVER_NAME))
         quic.connect(("127.0.0.1", 1), now=0.0)
         yield quic.datagrams_to_send(now=0.0)[0][0]
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.transport.support import MAIN
 from transport import Endpoint, HostPort, MemoryNetwork, QuicConfig, QuicTransport, SecretKey, Transport
+from transport.engine import EngineName
 
 
 class World:
@@ -32,13 +33,22 @@ class World:
         return transport.bind(key or SecretKey.generate(), listen=listen, advertise=advertise)
 
 
-@pytest.fixture(params=["quic", "qh3", "memory"])
+ENGINES: dict[str, Sequence[EngineName]] = {
+    "quic": ["aioquic"],
+    "qh3": ["qh3"],
+    "quic and qh3": ["aioquic", "qh3"],
+    "qh3 and quic": ["qh3", "aioquic"],
+}
+"""Who has which QUIC engine, in turns."""
+
+
+@pytest.fixture(params=[*ENGINES, "memory"])
 def world(request: pytest.FixtureRequest) -> World:
-    """Over QUIC on loopback, by either engine, and in memory."""
-    if request.param == "quic":
-        return World("quic", lambda _: (QuicTransport(QuicConfig(engine="aioquic")), MAIN))
-    if request.param == "qh3":
+    """Over QUIC on loopback, by either engine and with both mixed, and in memory."""
+    if request.param == "memory":
+        network = MemoryNetwork()
+        return World("memory", lambda number: (network.transport(f"host-{number}"), HostPort(f"host-{number}", 0)))
+    engines = ENGINES[request.param]
+    if "qh3" in engines:
         pytest.importorskip("qh3", reason="the extra `fast` is not installed")
-        return World("quic", lambda _: (QuicTransport(QuicConfig(engine="qh3")), MAIN))
-    network = MemoryNetwork()
-    return World("memory", lambda number: (network.transport(f"host-{number}"), HostPort(f"host-{number}", 0)))
+    return World("quic", lambda number: (QuicTransport(QuicConfig(engine=engines[number % len(engines)])), MAIN))

@@ -13,6 +13,7 @@ import pytest
 from tests.transport.chat import CHAT, Say, bind, echo, pair
 from transport import Connection, DialError, Endpoint, HostPort, LinkClosed, QuicConfig, QuicTransport, SecretKey
 from transport.endpoint import QuicEndpoint
+from transport.engine import SERVER_NAME
 from transport.quic import QuicPeer
 from transport.quic_link import QuicLink
 
@@ -188,7 +189,7 @@ async def _client_hello(target: QuicEndpoint) -> Callable[[int], bytes]:
     from aioquic.quic.connection import QuicConnection
 
     def make(number: int) -> bytes:
-        quic = QuicConnection(configuration=QuicConfiguration(alpn_protocols=["p2praft/1"], server_name="x"))
+        quic = QuicConnection(configuration=QuicConfiguration(alpn_protocols=["p2praft/1"], server_name=SERVER_NAME))
         quic.connect(("127.0.0.1", 1), now=0.0)
         return quic.datagrams_to_send(now=0.0)[0][0]
 
