@@ -54,6 +54,10 @@ class QuicEngine:
         """Whether it raised that because the peer has closed the connection; aioquic takes what comes then in silence."""
         return self.name == "qh3" and getattr(error, "reason_phrase", "") == "connection is closed"
 
+    def must_wait(self, error: Exception) -> bool:
+        """Whether it raised that because it may not send yet, before it knows the path (RFC 9000, section 8.1)."""
+        return self.name == "qh3" and getattr(error, "reason_phrase", "") == "packet builder capacity exhausted"
+
 
 def quic_engine(name: EngineName) -> QuicEngine:
     """The engine to use. For ``auto`` the environment variable ``P2PRAFT_QUIC`` may say which; aioquic if it does not.

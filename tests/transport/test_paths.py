@@ -107,6 +107,26 @@ async def test_a_path_that_begins_to_swallow_large_datagrams_is_found_out(
             assert await carries_much(again)
 
 
+async def test_an_acceptor_that_may_not_send_yet_waits() -> None:
+    """It has sent all that it may to an address that has not answered (RFC 9000, section 8.1); qh3 2.1 raises then."""
+    pytest.importorskip("qh3", reason="the extra `fast` is not installed")
+    with anyio.fail_after(PATIENCE):
+        async with (
+            bind(QuicConfig(engine="aioquic")) as a,
+            bind(QuicConfig(engine="qh3")) as b,
+            relay(b.address) as box,
+        ):
+            b.serve(ECHO, echo)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(a.connect, through(box, b.address))
+                await until(lambda: b.counters["datagrams in"] > 0)
+                box.cut = True
+                await until(lambda: b.counters["sends put off"] > 0)
+                box.cut = False
+            assert await carries_much(await a.connect(through(box, b.address)))
+            assert b.counters["engine failures"] == 0
+
+
 async def test_a_slow_path_that_loses_is_not_taken_for_a_narrow_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quic, "PROBE_INTERVAL", 0.2)
     monkeypatch.setattr(quic, "PROBE_PATIENCE", 1.0)
