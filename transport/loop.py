@@ -254,7 +254,7 @@ class SocketLoop(ABC):
         if not self._hears_errors:
             return
         for refused in routes.refused_addresses(self._sock):
-            for peer in self._peers:
+            for peer in list(self._peers):  # a ping may end one
                 if peer.address[:2] == refused[:2] and peer.ended is None and peer.refused_at is None:
                     peer.refused_at = now
                     peer.ping()

@@ -247,6 +247,27 @@ async def test_what_is_written_to_a_peer_that_has_just_closed_does_not_hide_why(
             assert b.counters["engine failures"] == 0
 
 
+async def test_an_engine_that_fails_where_nothing_listens_costs_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """qh3 does, if the peer had just closed the connection: then the node itself ended."""
+
+    def fails(uid: int) -> None:
+        raise AssertionError("a hole in the engine")
+
+    with anyio.fail_after(PATIENCE):
+        async with bind() as a, bind() as b, bind() as c:
+            b.serve(ECHO, echo)
+            c.serve(ECHO, echo)
+            await a.connect(b.address)
+            await a.connect(c.address)
+            broken, sound = inner(a)._peers
+            broken.quic.send_ping = fails
+            monkeypatch.setattr(routes, "refused_addresses", lambda _: [broken.address])
+            inner(a)._note_refusals(anyio.current_time())
+            monkeypatch.undo()
+            assert await broken.wait_closed() == "the QUIC engine failed: AssertionError"
+            assert await echoes(sound)
+
+
 async def test_a_closed_connection_waits_for_a_silent_peer_only_for_a_moment() -> None:
     with anyio.fail_after(PATIENCE):
         async with bind() as a, bind() as b:
