@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aioquic.quic.logger import QLOG_VERSION, QuicLogger, QuicLoggerTrace
+from aioquic.quic.packet import QuicPacketType
 
 from transport.errors import ConfigError
 
@@ -32,6 +33,10 @@ class BoundedTrace(QuicLoggerTrace):
     def __init__(self, *, is_client: bool, odcid: bytes) -> None:
         super().__init__(is_client=is_client, odcid=odcid)
         self._newest: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
+
+    def packet_type(self, packet_type: Any) -> str:
+        """Its name in the format; qh3's types are not aioquic's, but named alike."""
+        return super().packet_type(QuicPacketType[packet_type.name])
 
     def log_event(self, *, category: str, event: str, data: dict[str, Any]) -> None:
         """Something happened."""

@@ -8,20 +8,24 @@ from pathlib import Path
 import pytest
 
 from transport import ConfigError, HostPort, QuicConfig, QuicTransport, SecretKey, qlog
+from transport.engine import EngineName
 
 pytestmark = pytest.mark.anyio
 HERE = HostPort("127.0.0.1", 0)
 
 
-async def converse(folder: Path) -> None:
-    config = QuicConfig(engine="aioquic", qlog=str(folder))
+async def converse(folder: Path, engine: EngineName = "aioquic") -> None:
+    config = QuicConfig(engine=engine, qlog=str(folder))
     async with QuicTransport(config).bind(SecretKey.generate(), listen=HERE) as one:
         async with QuicTransport(config).bind(SecretKey.generate(), listen=HERE) as other:
             await one.connect(other.address)
 
 
-async def test_each_end_of_a_connection_writes_what_it_did(tmp_path: Path) -> None:
-    await converse(tmp_path / "new" / "folder")
+@pytest.mark.parametrize("engine", ["aioquic", "qh3"])
+async def test_each_end_of_a_connection_writes_what_it_did(tmp_path: Path, engine: EngineName) -> None:
+    if engine == "qh3":
+        pytest.importorskip("qh3", reason="the extra `fast` is not installed")
+    await converse(tmp_path / "new" / "folder", engine)
     files = sorted((tmp_path / "new" / "folder").glob("*.qlog"))
     assert [path.stem.partition("-")[2] for path in files] == ["client", "server"]
     for path in files:
