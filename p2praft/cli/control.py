@@ -82,8 +82,11 @@ class ControlServer:
                 "Running",
                 "another node with this identity runs here; stop it first, or give this node an identity of its own",
             )
-        path.unlink(missing_ok=True)
-        listener = await anyio.create_unix_listener(path, mode=0o600)
+        # A socket that is bound but does not listen yet looks like a killed node's, and whoever looks for nodes removes it.
+        beside = path.with_suffix(".new")
+        beside.unlink(missing_ok=True)
+        listener = await anyio.create_unix_listener(beside, mode=0o600)
+        beside.rename(path)
         task_status.started()
         try:
             async with listener:

@@ -84,14 +84,13 @@ def find_node(choice: str | None) -> Path:
 
 def answers(path: Path) -> bool:
     """Whether a node listens at a control socket; what a killed one left there is removed."""
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe, contextlib.suppress(OSError):
+        seen = path.stat()
         try:
             probe.connect(str(path))
-        except FileNotFoundError:
-            return False
         except ConnectionRefusedError:
-            path.unlink(missing_ok=True)  # left behind by a node that was killed
-            return False
-        except OSError:
+            if os.path.samestat(seen, path.stat()):  # else a node has just started in its place
+                path.unlink()
             return False
         return True
+    return False

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from p2praft.cli import client, control
 from p2praft.cli.client import ask_at, ask_stream
 from p2praft.cli.control import ControlServer
 from p2praft.cli.output import CommandError
+from p2praft.cli.runtime import find_node
 from p2praft.collections import MapMachine, history
 from tests.collections.support import soon
 from transport import MemoryNetwork
@@ -310,6 +312,24 @@ async def test_the_socket_is_only_ours_and_goes_with_the_node(runtime: Path) -> 
     assert not path.exists()
     with pytest.raises(CommandError, match="the node stopped before it answered"):
         await ask_at(path, {"op": "status"})
+
+
+async def test_whoever_looks_for_nodes_leaves_one_that_is_starting_alone(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = anyio.create_unix_listener
+
+    async def create_slowly(path: Path, **how: Any) -> Any:
+        with closing(socket.socket(socket.AF_UNIX)) as bound:
+            bound.bind(str(path))  # and does not listen yet
+            with pytest.raises(CommandError, match="no node runs here"):
+                find_node(None)
+            path.unlink()
+        return await create(path, **how)
+
+    monkeypatch.setattr(anyio, "create_unix_listener", create_slowly)
+    async with running(runtime / "node.sock"):
+        assert find_node(None) == runtime / "node.sock"
 
 
 async def test_a_node_that_does_not_answer_is_given_up(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
