@@ -131,6 +131,8 @@ async def up(options: UpOptions) -> None:
                 tasks.cancel_scope.cancel()
             if group is not None and group.failure is not None:
                 raise group.failure
+    for impatient in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(impatient, signal.SIG_IGN)  # it has stopped in good order; a second one would only spoil the exit
     if not options.as_json:
         logs.say("stopped")
 

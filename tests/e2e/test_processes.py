@@ -179,6 +179,22 @@ def test_a_node_stops_cleanly_and_the_others_see_it_leave(hosts: Hosts, stop: si
     assert first.wait_event("left")["peer_id"] == second.peer_id
 
 
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_who_asks_a_node_to_stop_again_and_again_spoils_nothing(hosts: Hosts, stop: signal.Signals) -> None:
+    up = [*COMMAND, "up", "--network", "shop", "--listen", "127.0.0.1:0"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(up, env=hosts.env, stdout=pipe, stderr=pipe, text=True) as node:
+        assert node.stdout is not None
+        assert node.stderr is not None
+        assert node.stdout.readline().startswith("ready")
+        node.send_signal(stop)
+        assert "stopped" in node.stderr.readline()
+        while node.poll() is None:
+            node.send_signal(stop)
+            time.sleep(0.001)
+        assert (node.returncode, node.stderr.read()) == (0, "")
+
+
 def test_the_demo_ends_well(hosts: Hosts) -> None:
     result = run("demo", "--json", env=hosts.env, timeout=120)
     assert result.returncode == 0, result.stdout + result.stderr
