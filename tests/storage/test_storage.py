@@ -40,6 +40,7 @@ def test_a_fresh_storage_holds_nothing_but_an_incarnation(reopen: Opener) -> Non
     storage = reopen()
     assert storage.load() == Restored()
     assert len(storage.incarnation) == 8
+    storage.close()
 
 
 def test_what_was_written_is_there_after_a_restart(reopen: Opener) -> None:
