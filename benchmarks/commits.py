@@ -149,17 +149,16 @@ def run(rounds: int, scale: float) -> None:
     print(f"{'storage':8} {'through':9} {'':10}{''.join(f'{column:>12}' for column in COLUMNS)}")
     for storage in ("memory", "durable"):
         for through in ("leader", "follower"):
-            theirs: Figures = {}
-            if python:
-                theirs = better(
-                    samples.median(("PySyncObj without batches", storage, through)),
-                    samples.median(("PySyncObj with batches", storage, through)),
-                )
+            theirs = better(
+                samples.median(("PySyncObj without batches", storage, through)),
+                samples.median(("PySyncObj with batches", storage, through)),
+            )
             print(line(storage, through, "PySyncObj", theirs))
             for name in our_engines():
                 ours = samples.median((name, storage, through))
                 print(line("", "", name, ours))
-                print(line("", "", "ratio", ratio(ours, theirs), digits=2))
+                if theirs:
+                    print(line("", "", "ratio", ratio(ours, theirs), digits=2))
     if "with qh3" in our_engines():
         print("With qh3: p2praft with the extra fast and P2PRAFT_QUIC=qh3; the rows above it are the default, aioquic.")
     if python:
