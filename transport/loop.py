@@ -159,10 +159,10 @@ class SocketLoop(ABC):
                     self.counters["peers that moved"] += 1  # QUIC validates the new path (RFC 9000, section 9)
                     peer.address = address
         except Exception as error:
-            if peer.proven or not self.engine.must_wait(error):
-                self.abandon(peer, error)
-            else:
+            if not peer.proven and self.engine.must_wait(error):
                 self.counters["sends put off"] += 1  # what comes next, or a timer, lets it send
+            else:
+                self.abandon(peer, error)
 
     def ask_engine(self, peer: QuicPeer, call: str, *args: Any, **kwargs: Any) -> Any:
         """Call the QUIC engine; what it raises costs the connection, and the answer is None."""

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from tests.transport.support import MAIN
+from tests.transport.support import MAIN, need
 from transport import Endpoint, HostPort, MemoryNetwork, QuicConfig, QuicTransport, SecretKey, Transport
 from transport.engine import EngineName
 
@@ -49,6 +49,5 @@ def world(request: pytest.FixtureRequest) -> World:
         network = MemoryNetwork()
         return World("memory", lambda number: (network.transport(f"host-{number}"), HostPort(f"host-{number}", 0)))
     engines = ENGINES[request.param]
-    if "qh3" in engines:
-        pytest.importorskip("qh3", reason="the extra `fast` is not installed")
+    need(*engines)
     return World("quic", lambda number: (QuicTransport(QuicConfig(engine=engines[number % len(engines)])), MAIN))

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import anyio
+import pytest
 
 from transport import Endpoint, HostPort, Link, PeerAddr, Protocol
+from transport.engine import EngineName
 from transport.wire import Range, Size
 
 MAIN = HostPort("127.0.0.1", 0)
@@ -53,6 +55,12 @@ class Links:
     def release(self) -> None:
         """Let the handlers return."""
         self._release.set()
+
+
+def need(*engines: EngineName) -> None:
+    """Skip the test if one of these QUIC engines is not installed."""
+    if "qh3" in engines:
+        pytest.importorskip("qh3", reason="the extra `fast` is not installed")
 
 
 async def until(condition: Callable[[], bool]) -> None:

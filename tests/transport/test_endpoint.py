@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.transport.support import ECHO, MAIN, PATIENCE, Links, Say, echo, until
+from tests.transport.support import ECHO, MAIN, PATIENCE, Links, Say, echo, need, until
 from transport import (
     BindError,
     Connection,
@@ -226,8 +226,7 @@ async def test_a_failure_of_the_engine_costs_one_connection(entrance: str, caplo
 
 @pytest.mark.parametrize("engine", ["aioquic", "qh3"])
 async def test_what_is_written_to_a_peer_that_has_just_closed_does_not_hide_why(engine: EngineName) -> None:
-    if engine == "qh3":
-        pytest.importorskip("qh3", reason="the extra `fast` is not installed")
+    need(engine)
     with anyio.fail_after(PATIENCE):
         async with bind(QuicConfig(engine=engine)) as a, bind(QuicConfig(engine=engine)) as b:
             events = b.watch()

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from tests.transport.relay import relay, through
-from tests.transport.support import ECHO, MAIN, PATIENCE, Say, echo, until
+from tests.transport.support import ECHO, MAIN, PATIENCE, Say, echo, need, until
 from transport import Connection, Endpoint, LinkClosed, MemoryNetwork, QuicConfig, QuicTransport, SecretKey, quic
 from transport.endpoint import QuicEndpoint
 from transport.routes import LARGEST, SMALLEST
@@ -109,7 +109,7 @@ async def test_a_path_that_begins_to_swallow_large_datagrams_is_found_out(
 
 async def test_an_acceptor_that_may_not_send_yet_waits() -> None:
     """It has sent all that it may to an address that has not answered (RFC 9000, section 8.1); qh3 2.1 raises then."""
-    pytest.importorskip("qh3", reason="the extra `fast` is not installed")
+    need("qh3")
     with anyio.fail_after(PATIENCE):
         async with (
             bind(QuicConfig(engine="aioquic")) as a,

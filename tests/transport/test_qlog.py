@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.transport.support import need
 from transport import ConfigError, HostPort, QuicConfig, QuicTransport, SecretKey, qlog
 from transport.engine import EngineName
 
@@ -23,8 +24,7 @@ async def converse(folder: Path, engine: EngineName = "aioquic") -> None:
 
 @pytest.mark.parametrize("engine", ["aioquic", "qh3"])
 async def test_each_end_of_a_connection_writes_what_it_did(tmp_path: Path, engine: EngineName) -> None:
-    if engine == "qh3":
-        pytest.importorskip("qh3", reason="the extra `fast` is not installed")
+    need(engine)
     await converse(tmp_path / "new" / "folder", engine)
     files = sorted((tmp_path / "new" / "folder").glob("*.qlog"))
     assert [path.stem.partition("-")[2] for path in files] == ["client", "server"]
