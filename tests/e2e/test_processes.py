@@ -189,9 +189,11 @@ def test_who_asks_a_node_to_stop_again_and_again_spoils_nothing(hosts: Hosts, st
         assert node.stdout.readline().startswith("ready")
         node.send_signal(stop)
         assert "stopped" in node.stderr.readline()
-        while node.poll() is None:
+        stopped = time.monotonic()
+        while node.poll() is None and time.monotonic() < stopped + LIVENESS:
             node.send_signal(stop)
             time.sleep(0.001)
+        node.kill()  # does nothing to one that has ended
         assert (node.returncode, node.stderr.read()) == (0, "")
 
 
