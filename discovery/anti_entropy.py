@@ -1,4 +1,4 @@
-"""How two catalogs are compared so that only differences travel: pure, and without state.
+"""How two catalogs are compared so that only differences travel: pure.
 
 One side sends a :class:`~discovery.messages.Summary`: a sum for each bucket of peers. The other answers with a
 :class:`~discovery.messages.Digest` of the buckets that differ: the names of what it has in them. From that the first knows
@@ -8,7 +8,7 @@ both what it lacks and what the other lacks.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from discovery.catalog import Catalog, bucket_of
 from discovery.entry import SignedEntry
@@ -16,6 +16,37 @@ from discovery.messages import MAX_IDS, Digest, Summary
 from transport import PeerId
 
 LOWEST, HIGHEST = PeerId(bytes(32)), PeerId(b"\xff" * 32)
+
+
+class FirstExchange:
+    """Whether the catalog was once compared with a neighbour's to the end: a node then knows whom its network consists of.
+
+    Of a network so large that one digest does not name all, it is as much as one digest names.
+
+    Attributes:
+        done: Whether it was; never taken back.
+    """
+
+    def __init__(self) -> None:
+        self.done = False
+        self._awaited: set[bytes] = set()
+
+    def on_equal(self) -> None:
+        """A neighbour's catalog was found equal to ours."""
+        self.done = True
+        self._awaited = set()
+
+    def on_digest(self, lacking: Iterable[bytes]) -> None:
+        """A neighbour has named all that it knows, and we lack the entries of these names; a later digest replaces an earlier."""
+        if not self.done:
+            self._awaited = set(lacking)
+            self.done = not self._awaited
+
+    def on_entry(self, name: bytes) -> None:
+        """An entry of that name came, from anybody."""
+        if name in self._awaited:
+            self._awaited.remove(name)
+            self.done = not self._awaited
 
 
 def summarize(catalog: Catalog, own: SignedEntry) -> Summary:

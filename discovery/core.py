@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
+from discovery.anti_entropy import FirstExchange
 from discovery.catalog import Catalog, Record, Status
 from discovery.config import DiscoveryConfig
 from discovery.dialling import Dialling
@@ -43,6 +44,7 @@ class Core:
         catalog: All others.
         own: The node's own entry.
         view: Peers linked now.
+        exchange: Whether the catalog was compared with anybody's since the start.
         counters: What was refused, by why.
         due: When the next tick is worth making, by the clock; inputs may bring it forward.
     """
@@ -69,6 +71,7 @@ class Core:
         self.network = network
         self.catalog = Catalog(self.me, network)
         self.view = View(config, rng)
+        self.exchange = FirstExchange()
         self.counters: Counter[str] = Counter()
         self.due = now
         self._dialling = Dialling(self.me, seeds, self.catalog, self.view, config, rng, now)
@@ -103,6 +106,12 @@ class Core:
     def view_size(self) -> int:
         """How many neighbours a node in a network of this size wants."""
         return self.view.size(len(self.catalog) + 1)
+
+    @property
+    def told(self) -> tuple[PeerAddr, ...]:
+        """Where others are said to be: seeds, peers of an earlier run, finds in the local network; our own address is nobody's."""
+        own = set(self.own.entry.endpoints)
+        return tuple(address for address in self._dialling.seeds if not own.issuperset(address.endpoints))
 
     def _choose_anew(self, at: float) -> None:
         """Whom to dial may be another from then on."""

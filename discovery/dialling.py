@@ -86,6 +86,11 @@ class Dialling:
 
     # --- what happened
 
+    @property
+    def seeds(self) -> tuple[PeerAddr, ...]:
+        """Whom to try first; never ourselves."""
+        return tuple(self._seeds.values())
+
     def add_seed(self, address: PeerAddr) -> None:
         """One more to try first, or where it is now."""
         if address.peer_id != self._me and (address.peer_id in self._seeds or len(self._seeds) < MAX_PAUSES):

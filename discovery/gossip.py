@@ -141,8 +141,11 @@ class Gossip(Telling):
             case Summary():
                 if buckets := anti_entropy.differing(self.catalog, self.own, message):
                     self._send(peer, anti_entropy.digest(self.catalog, self.own, buckets, now, self._rng))
+                else:
+                    self.exchange.on_equal()
             case Digest():
                 self._hear_offers(message.ids, peer, now)
+                self.exchange.on_digest(filter(self._lacks, message.ids))
                 if lacking := anti_entropy.lacking(self.catalog, self.own, message, now):
                     self._send(peer, Have(ids=tuple(lacking)))
             case Suspicion():
@@ -231,7 +234,8 @@ class Gossip(Telling):
         gone = self.catalog.of(Status.SUSPECT) + self.catalog.of(Status.LOST)
         if gone:
             self._send(peer, Suspicion(suspects=tuple(map(self._accusation, gone[:MAX_SUSPECTS]))))
-        if self.me < peer:  # one side begins
+        # One side begins; who has not met the network yet begins as well, for only who has begun learns what it lacks.
+        if self.me < peer or not self.exchange.done:
             self._send(peer, anti_entropy.summarize(self.catalog, self.own))
 
     def link_down(self, peer: PeerId, now: float, *, reason: str, orderly: bool) -> None:

@@ -150,6 +150,21 @@ class Discovery:
         self._gossip.update(groups=groups)
         self._woken.set()
 
+    @property
+    def told(self) -> tuple[PeerAddr, ...]:
+        """Where others are said to be: by seeds, the file of known peers, the local network. What names this node is not counted."""
+        return self._gossip.told
+
+    @property
+    def linked(self) -> bool:
+        """Whether there is a link with another node now."""
+        return bool(self._gossip.neighbours)
+
+    @property
+    def compared(self) -> bool:
+        """Whether the catalog was compared with another node's, to the end, since the start."""
+        return self._gossip.exchange.done
+
     def address_of(self, peer_id: PeerId) -> PeerAddr | None:
         """Where a peer can be dialled."""
         record = self._gossip.catalog.get(peer_id)

@@ -22,10 +22,13 @@ FORGED = "it sent an entry that its owner did not sign"
 class Telling(Watching):
     """Hears of entries, asks for them, gives them, merges them."""
 
+    def _lacks(self, entry_id: bytes) -> bool:
+        return entry_id != self.own.id and self.catalog.find(entry_id) is None
+
     def _hear_offers(self, ids: Iterable[bytes], peer: PeerId, now: float) -> None:
         open_to = self.catalog.is_open_to(peer)
         for entry_id in ids:
-            if entry_id == self.own.id or self.catalog.find(entry_id) is not None:
+            if not self._lacks(entry_id):
                 self._spread.has(peer, entry_id)
             elif open_to:
                 self._spread.offer(peer, entry_id, now)
@@ -55,6 +58,7 @@ class Telling(Watching):
         neighbour = self.view.neighbours[source]
         for signed in entries:
             asked, holders = self._spread.arrive(source, signed.id, now)
+            self.exchange.on_entry(signed.id)
             peer = signed.entry.peer_id
             if peer == self.me:
                 self._hear_of_myself(signed, source)
