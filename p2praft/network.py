@@ -6,7 +6,8 @@ import logging
 import os
 import random
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +56,7 @@ class _Member:
     binder: Binder
     membership: Membership
     preference: LeadershipPreference
+    found: bool | None = None
     handles: int = 0
 
 
@@ -107,6 +109,7 @@ class Network:
         self._transport = transport or QuicTransport(self._config.quic)
         self._identity = identity
         self._rng = random.Random(secrets.randbits(64))
+        self._wall_clock: Callable[[], float] = time.time  # tests give a node another one
         self._members: dict[GroupId, _Member] = {}
         self._directory: DataDirectory | None = None
         self._endpoint: Endpoint | None = None
@@ -233,6 +236,7 @@ class Network:
         preference: LeadershipPreference = LeadershipPreference.NORMAL,
         consensus: ConsensusConfig | None = None,
         validators: Sequence[Validator] = (),
+        found: bool | None = None,
     ) -> GroupHandle:
         """Join a group while the context lasts.
 
@@ -243,6 +247,9 @@ class Network:
             preference: Whether this member campaigns.
             consensus: How the group agrees; the same on every member.
             validators: Who may be a member beside holding the key.
+            found: Whether this member may begin the group, if nobody has: None once it has met the network that it was told of,
+                which may take for ever, and says so (:attr:`Group.waits_for`); True without that; False never. It holds each time
+                that the member comes up without the group's history.
 
         Raises:
             ConfigError: A value is not allowed.
@@ -264,7 +271,9 @@ class Network:
             signature=machine.signature,
             validators=[validator.signature for validator in validators],
         )
-        return GroupHandle(self, name, key, group_id, machine, preference, config, tuple(validators))
+        if found and preference.is_observer:
+            raise ConfigError("found=True is not allowed for an observer: it never begins a group")
+        return GroupHandle(self, name, key, group_id, machine, preference, config, tuple(validators), found)
 
     async def _join(self, handle: GroupHandle) -> _Member:
         tasks = self._tasks
@@ -276,6 +285,10 @@ class Network:
             if member.preference != handle.preference:
                 raise ConfigError(
                     f"group {handle.name!r} runs on this node as {member.preference}; it cannot be {handle.preference} as well"
+                )
+            if handle.found not in (None, member.found):
+                raise ConfigError(
+                    f"group {handle.name!r} runs on this node with found={member.found}; it cannot be found={handle.found} as well"
                 )
             member.handles += 1
             return member
@@ -289,18 +302,20 @@ class Network:
                 config=handle.config,
                 preference=handle.preference,
                 rng=random.Random(self._rng.getrandbits(64)),
+                wall_clock=self._wall_clock,
             )
         except BaseException:
             storage.close()
             raise
         membership = Membership(handle.group_id, handle.key, worker.me)
-        binder = Binder(worker, membership, endpoint, self._discovery, self._rng, handle.validators)
+        binder = Binder(worker, membership, endpoint, self._discovery, self._rng, handle.validators, handle.found)
         member = _Member(
             group=Group(handle.group_id, worker),
             worker=worker,
             binder=binder,
             membership=membership,
             preference=handle.preference,
+            found=handle.found,
             handles=1,
         )
         self._members[handle.group_id] = member
@@ -408,6 +423,7 @@ class GroupHandle:
         preference: LeadershipPreference,
         config: ConsensusConfig,
         validators: tuple[Validator, ...],
+        found: bool | None,
     ) -> None:
         self.network = network
         self.name = name
@@ -417,6 +433,7 @@ class GroupHandle:
         self.preference = preference
         self.config = config
         self.validators = validators
+        self.found = found
         self._member: _Member | None = None
 
     async def __aenter__(self) -> Group:

@@ -66,6 +66,7 @@ class Group:
     voters = Seen[tuple[PeerId, ...]]()
     bonds = Seen[Mapping[PeerId, BondInfo]]()
     online = Seen[bool]()
+    waits_for = Seen[str | None]()
     failure = Seen[P2PRaftError | None]()
 
     def __init__(self, loop: Loop, inner: AsyncGroup) -> None:
@@ -234,6 +235,7 @@ class Network:
         preference: LeadershipPreference = LeadershipPreference.NORMAL,
         consensus: ConsensusConfig | None = None,
         validators: Sequence[Validator] = (),
+        found: bool | None = None,
     ) -> GroupHandle:
         """Join a group while the context lasts, as of :meth:`p2praft.Network.group`."""
         handle = self._inner.group(
@@ -243,6 +245,7 @@ class Network:
             preference=preference,
             consensus=consensus,
             validators=validators,
+            found=found,
         )
         return GroupHandle(self._loop, handle)
 

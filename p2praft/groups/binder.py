@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 from discovery import Discovery, PeerInfo
 from p2praft.groups.bond import DUPLICATE, REFUSED, Bond, Membership, open_bond
 from p2praft.groups.events import GroupEvent
+from p2praft.groups.gate import Surroundings, waits_for
 from p2praft.groups.worker import Worker
 from transport import Endpoint, LinkClosed, PeerAddr, PeerId, TransportError
 
@@ -54,6 +55,7 @@ class Binder:
         discovery: Knows who is out there.
         rng: Spreads retries.
         validators: Who may be a member beside holding the key.
+        found: Whether the member may found a history: True goes ahead alone, False never does, None meets its network first.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Binder:
         discovery: Discovery,
         rng: random.Random,
         validators: Sequence[Validator] = (),
+        found: bool | None = None,
     ) -> None:
         self._worker = worker
         self._own = membership
@@ -75,6 +78,9 @@ class Binder:
         self._not_before: dict[PeerId, float] = {}
         self._delay: dict[PeerId, float] = {}
         self._refused: set[PeerId] = set()
+        self._failing: dict[PeerId, float] = {}
+        self._found = found
+        self._watch_gate(list(discovery.peers))  # before the first turn of the worker, whose bootstrap delay may be 0
 
     async def run(self) -> None:
         """Look for members until cancelled."""
@@ -93,7 +99,7 @@ class Binder:
         if not self._worker.add_bond(bond):
             bond.link.close(DUPLICATE)
             return
-        for memory in (self._delay, self._not_before):
+        for memory in (self._delay, self._not_before, self._failing):
             memory.pop(peer_id, None)
         self._refused.discard(peer_id)
         self._attempts.pop(peer_id, None)
@@ -106,10 +112,28 @@ class Binder:
         peer = self._discovery.peers.get(peer_id)
         return peer is not None and all(validator.allows(peer) for validator in self._validators)
 
+    def _watch_gate(self, peers: Sequence[PeerInfo]) -> None:
+        """Tell the worker whether its member may found a history, by what the node knows of its network now."""
+        members = {peer.peer_id for peer in peers if self._own.group.key in peer.groups and self._allowed(peer.peer_id)}
+        for peer_id in self._failing.keys() - members:
+            del self._failing[peer_id]  # lost, or left: should it come back, it gets its time anew
+        around = Surroundings(
+            told=self._discovery.told,
+            linked=self._discovery.linked or bool(self._worker.bonds),
+            compared=self._discovery.compared,
+            members=members,
+            bonded=self._worker.bonds.keys(),
+            failing=self._failing,
+        )
+        delay = self._worker.config.bootstrap_delay
+        self._worker.may_found(waits_for(around, found=self._found, bootstrap_delay=delay, now=anyio.current_time()))
+
     def _look(self, tasks: TaskGroup) -> None:
         now = anyio.current_time()
         me = self._endpoint.peer_id
-        for peer in self._discovery.peers:
+        peers = list(self._discovery.peers)
+        self._watch_gate(peers)
+        for peer in peers:
             peer_id = peer.peer_id
             if peer_id in self._worker.bonds or peer_id in self._attempts or peer.status in ("lost", "left"):
                 continue
@@ -134,6 +158,8 @@ class Binder:
             self._attempts.pop(peer_id, None)
 
     def _on_failure(self, peer_id: PeerId, reason: str) -> None:
+        if reason != DUPLICATE:
+            self._failing.setdefault(peer_id, anyio.current_time())
         delay = self._delay.get(peer_id, RETRY_MIN)
         self._delay[peer_id] = min(delay * 2, RETRY_MAX)
         if reason == REFUSED:

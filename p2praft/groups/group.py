@@ -21,6 +21,7 @@ from p2praft.errors import (
     P2PRaftError,
 )
 from p2praft.groups.events import GroupEvent
+from p2praft.groups.gate import expected_in_words, in_words
 from p2praft.groups.key import GroupId
 from p2praft.groups.machine import StateMachine
 from p2praft.groups.members import MemberInfo, members_of
@@ -167,6 +168,20 @@ class Group:
     def online(self) -> bool:
         """Whether commands can be expected to succeed: a leader is known, reachable, and has committed."""
         return self._worker.online
+
+    @property
+    def waits_for(self) -> str | None:
+        """What the group waits for before it is founded, as this member sees it: a clause for people, without a subject.
+
+        None once there is a history, committed or not, and when the group is closed.
+        """
+        worker = self._worker
+        if worker.closed or worker.engine.voters:
+            return None
+        if worker.waits_for is not None:
+            return in_words(worker.waits_for)
+        here = sum(member.bonded and member.observer is not True for member in self.members)
+        return expected_in_words(self.config.expect, here)
 
     @property
     def catching_up(self) -> tuple[str, int, int] | None:

@@ -24,6 +24,7 @@ from p2praft.groups.applier import Applier
 from p2praft.groups.bond import Bond, Departure, Envelope
 from p2praft.groups.disk import DiskWriter, Queued
 from p2praft.groups.events import GroupEvent
+from p2praft.groups.gate import Waits
 from p2praft.groups.machine import StateMachine
 from p2praft.groups.proposals import RETRY_DELAY, Call, Proposals
 from p2praft.groups.queries import Queries
@@ -60,6 +61,7 @@ class Worker:
         name: The group's name, for people.
         events: What happens, for applications.
         stats: What is counted, for metrics.
+        waits_for: Why this member may not found a history now; None if it may. Says nothing of a member that has one.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Worker:
         config: ConsensusConfig,
         preference: LeadershipPreference,
         rng: random.Random,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = loop_clock()
         now = self._clock()
@@ -87,7 +90,7 @@ class Worker:
             preference=preference,
             rng=rng,
             now=now,
-            epoch=time.time() - now,
+            epoch=wall_clock() - now,
             restored=storage.load(),
             write_through=not storage.blocking,
         )
@@ -98,6 +101,7 @@ class Worker:
         self.ticker = Ticker(machine)
         self.events: Feed[GroupEvent] = Feed()
         self.failure: P2PRaftError | None = None
+        self.waits_for: Waits | None = None
         self.snapshots = Snapshots(
             applier=self.applier,
             storage=storage,
@@ -475,6 +479,14 @@ class Worker:
     def leave(self, *, leaving: bool = True) -> None:
         """Ask to be no voter any more, or take that back."""
         self._post(lambda now: self.engine.leave(leaving=leaving))
+
+    def may_found(self, waits: Waits | None) -> None:
+        """Say what is still to be waited for before this member may found a history; None if nothing is."""
+        before, self.waits_for = self.waits_for, waits
+        if (waits is None) != (before is None):
+            self._post(lambda now: self.engine.may_found(waits is None, now))
+        if waits != before:
+            self._notify()
 
     def recover(self, lost: Sequence[Member]) -> None:
         """Declare members lost for ever, on an operator's word."""

@@ -95,6 +95,7 @@ class Context:
         bonded: Members that can be sent to, with what they said of themselves.
         left: Histories that it has yielded: what it promised in them is forgotten, so it never takes them up again.
         buried: Histories that it has given up for dead, with its term and vote in them, should one of them go on.
+        may_found: Whether this member may begin a history; its surroundings say so, not the protocol.
         leaving: Whether this member wants out of the voter set.
         snapshot: The newest one in the storage.
     """
@@ -135,6 +136,7 @@ class Context:
         self._heard_index: tuple[bytes, Index] | None = None
         self.left: deque[bytes] = deque(maxlen=MAX_LEFT)
         self.buried: dict[bytes, tuple[Term, Member | None]] = {}
+        self.may_found = True
         self.leaving = False
         self.answers: list[Accepted | Readable] = []
         self.events: list[EngineEvent] = []

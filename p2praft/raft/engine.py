@@ -289,6 +289,13 @@ class Engine:
         self.ctx.declare_lost(lost)
         self._reconsider = True
 
+    def may_found(self, allowed: bool, now: float) -> None:
+        """Whether this member may begin a history, by what its node knows of the network; it may until told otherwise."""
+        self.ctx.now = now
+        if allowed != self.ctx.may_found:
+            self.ctx.may_found = allowed
+            self._reconsider = True
+
     def propose(self, request: int, payload: OpenSession | Commands) -> bool:
         """Have a payload appended, here or by the leader; the answer comes as :class:`Accepted`.
 

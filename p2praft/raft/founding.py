@@ -43,7 +43,7 @@ def own_standing(ctx: Context) -> Standing:
 
 def founders_now(ctx: Context) -> tuple[Member, ...] | None:
     """Whom a genesis of ours would name, we first; None if it is not on us to write one now."""
-    if ctx.preference.is_observer or ctx.leaving:
+    if ctx.preference.is_observer or ctx.leaving or not ctx.may_found:
         return None
     eligible: list[tuple[bool, Member]] = [(ctx.preference.is_reluctant, ctx.me)]
     for member, standing in ctx.bonded.items():
