@@ -26,6 +26,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import random
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -40,7 +42,7 @@ from p2praft.groups.group import Group
 from p2praft.groups.key import GroupKey
 from p2praft.groups.machine import StateMachine
 from p2praft.network import Network
-from transport import HostPort, MemoryNetwork, PeerAddr, SecretKey
+from transport import MemoryNetwork, SecretKey
 from transport.tasks import owned_tasks
 
 __all__ = ["Cluster", "ClusterMember", "MemoryNetwork", "run", "virtual_time"]
@@ -48,7 +50,6 @@ __all__ = ["Cluster", "ClusterMember", "MemoryNetwork", "run", "virtual_time"]
 M = TypeVar("M", bound=StateMachine)
 T = TypeVar("T")
 
-PORT = 7000
 PATIENCE = 60.0
 """Seconds, virtual or not, that the ``wait_…`` methods wait at most, unless told otherwise."""
 
@@ -97,6 +98,9 @@ class ClusterMember(Generic[M]):
 class Cluster(Generic[M]):
     """Nodes in one process that replicate a state machine; entering waits until all can work.
 
+    No member knows more than one of a fleet would: it finds its own address, its wall clock is a little wrong, and it is told of one
+    other. That is the first one at the start, which is told of nobody, and at a restart any that runs.
+
     Args:
         nodes: How many that may vote.
         machine: Makes one member's replica: the machine's class, or a function without arguments.
@@ -106,6 +110,7 @@ class Cluster(Generic[M]):
         latency: Seconds that a message takes.
         jitter: Up to this many seconds more.
         loss: Probability that a message must be sent again.
+        skew: Seconds by which a member's wall clock is wrong, at most, either way; each has a clock of its own.
 
     Attributes:
         net: The network in memory, for faults finer than those here.
@@ -122,6 +127,7 @@ class Cluster(Generic[M]):
         latency: float = 0.001,
         jitter: float = 0.002,
         loss: float = 0.0,
+        skew: float = 60.0,
     ) -> None:
         if nodes < 1 or observers < 0:
             raise ConfigError(
@@ -132,8 +138,11 @@ class Cluster(Generic[M]):
         self._config = consensus or ConsensusConfig(expect=min(nodes // 2 + 1, 5))
         self._secret = GroupKey.generate()
         hosts = [f"node-{number}" for number in range(nodes)] + [f"observer-{number}" for number in range(observers)]
+        dice = random.Random(seed)
+        self._epochs = {host: time.time() + dice.uniform(-skew, skew) for host in hosts}
         self._keys = {host: SecretKey.generate() for host in hosts}
         self._members: dict[str, ClusterMember[M]] = {}
+        self._began = 0.0
         self._owner = owned_tasks()
         self._tasks: TaskGroup | None = None
 
@@ -141,6 +150,7 @@ class Cluster(Generic[M]):
 
     async def __aenter__(self) -> Self:
         self._tasks = await self._owner.__aenter__()
+        self._began = anyio.current_time()
         try:
             for host in self._keys:
                 await self._start(host)
@@ -214,7 +224,10 @@ class Cluster(Generic[M]):
         await member._stopped.wait()
 
     async def restart(self, member: ClusterMember[M]) -> ClusterMember[M]:
-        """Start a member that was stopped or crashed: the same identity, an empty memory; the member that runs now."""
+        """Start a member that was stopped or crashed: the same identity, an empty memory, another address; the member that runs now.
+
+        Its seed is a member that runs; if none does, it is told of nobody, and begins a group of its own.
+        """
         if member.alive or self._members[member.host] is not member:
             raise ConfigError(f"{member.host} runs; stop or crash it before it is started again")
         await member._stopped.wait()
@@ -277,14 +290,15 @@ class Cluster(Generic[M]):
         return member
 
     async def _run(self, host: str, *, task_status: TaskStatus[ClusterMember[M]]) -> None:
-        seeds = [PeerAddr(key.peer_id, (HostPort(other, PORT),)) for other, key in self._keys.items() if other != host]
+        others = [member for member in self.alive if member.host != host]
         network = Network(
             "cluster",
             identity=self._keys[host],
-            listen=f"{host}:{PORT}",
-            seeds=seeds,
+            seeds=[member.network.address for member in others[:1]],
             transport=self.net.transport(host),
         )
+        epoch, began = self._epochs[host], self._began
+        network._wall_clock = lambda: epoch + anyio.current_time() - began
         observes = host.startswith("observer")
         machine = self._make()
         stopped = anyio.Event()

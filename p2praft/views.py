@@ -48,6 +48,7 @@ def group_view(group: Group) -> dict[str, Any]:
         "voters": [str(peer) for peer in group.voters],
         "bonds": [{"peer_id": str(peer), "rtt": bond.rtt} for peer, bond in sorted(group.bonds.items())],
         "online": group.online,
+        "waits_for": group.waits_for,
     }
 
 

@@ -27,6 +27,8 @@ def status_command(node: str | None, as_json: bool) -> None:
         leader = "it leads" if group["is_leader"] else f"leader {_short(group['leader'])}"
         name = printable(group["name"])
         print(f"group    {name}: {group['role']} in term {group['term']}, {leader}, {group['committed']} committed")
+        if waits_for := group.get("waits_for"):  # a node of an older release does not say
+            print(f"         not founded yet: it {printable(waits_for)}")
 
 
 @click.command("peers")
@@ -78,6 +80,9 @@ def groups_command(node: str | None, as_json: bool) -> None:
     ]
     columns = ["GROUP", "ROLE", "TERM", "LEADER", "COMMITTED", "VOTERS", "BONDS", "ONLINE"]
     print_table(columns, rows, shrink="VOTERS")
+    for group in groups:
+        if waits_for := group.get("waits_for"):
+            print(f"{printable(group['name'])} is not founded yet: it {printable(waits_for)}")
 
 
 def peer_id_or_beginning(text: str) -> str:

@@ -111,7 +111,10 @@ def frame(status: dict[str, Any], peers: list[dict[str, Any]], rates: Rates, *, 
         second.append("   q or Ctrl-C ends")
     parts: list[RenderableType] = [head, second]
     for group in status["groups"]:
-        parts += [Text(), _group_line(group, rates), _members(group, members_of(group, me, peers))]
+        parts += [Text(), _group_line(group, rates)]
+        if waits_for := group.get("waits_for"):  # a node of an older release does not say
+            parts.append(Text(f"not founded yet: it {printable(waits_for)}", style="yellow"))
+        parts += [_members(group, members_of(group, me, peers))]
     if not status["groups"]:
         parts += [Text(), Text("this node serves no group", style="dim")]
     in_groups = {row["peer_id"] for group in status["groups"] for row in members_of(group, me, peers)}

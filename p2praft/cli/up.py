@@ -55,6 +55,7 @@ class UpOptions:
     api_token_file: str | None = None
     exit_with_parent: bool
     as_json: bool
+    found: bool | None = None
     lan: bool = False
     qlog: str | None = None
 
@@ -108,6 +109,7 @@ async def up(options: UpOptions) -> None:
                     machine=MapMachine(),
                     preference=options.preference,
                     consensus=ConsensusConfig(expect=options.expect),
+                    found=options.found,
                 )
                 group = await stack.enter_async_context(handle)
             socket = socket_path(network.peer_id)
@@ -250,12 +252,8 @@ async def _report_majority(group: Group, reporter: Reporter) -> None:
 def _what_is_missing(group: Group) -> tuple[str, str]:
     """The event's name, and what to say of a group that has no leader."""
     members = group.members
-    if not group.voters:
-        here = [member for member in members if member.bonded and member.observer is not True]
-        text = (
-            f"group {group.name} is not founded yet: it waits for {group.config.expect} members that may vote; so far, "
-            f"{len(here)} of them here; `p2praft doctor` says why others do not come"
-        )
+    if (waits_for := group.waits_for) is not None:
+        text = f"group {group.name} is not founded yet: it {waits_for}; `p2praft doctor` says why others do not come"
         return "waiting", text
     away = [member.peer_id.short for member in members if member.voter and not member.bonded]
     here_count, needed = len(group.voters) - len(away), len(group.voters) // 2 + 1

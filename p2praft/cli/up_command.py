@@ -68,6 +68,8 @@ from transport import HostPort, PeerAddr, TransportError
     metavar="N",
     help="Found the group only once N members that may vote are there; all members need the same N.",
 )
+@click.option("--found", is_flag=True, help="Begin the group alone if need be, though the seeds do not answer.")
+@click.option("--join", is_flag=True, help="Never begin the group; wait for a member that has it.")
 @click.option("--tag", "tags", type=UNICODE, multiple=True, metavar="T", help="A word that others see; repeatable.")
 @click.option(
     "--data-dir", type=click.Path(), metavar="DIR", help="Keep identity and logs there; without it all lives in memory."
@@ -104,6 +106,8 @@ def up_command(
     observer: bool,
     reluctant: bool,
     expect: int,
+    found: bool,
+    join: bool,
     tags: tuple[str, ...],
     data_dir: str | None,
     qlog: str | None,
@@ -126,6 +130,9 @@ def up_command(
         )
     if observer and reluctant:
         raise click.UsageError("--observer and --reluctant exclude each other")
+    if found and (join or observer):
+        other = "--join" if join else "--observer"
+        raise click.UsageError(f"--found and {other} exclude each other")
     secret: str | None = None
     if api_token_file is not None and api is None:
         # In the environment it may be meant for the commands that ask.
@@ -141,8 +148,8 @@ def up_command(
             raise click.UsageError("--group needs its secret: give --secret-file FILE, or set P2PRAFT_SECRET")
         if not is_unicode(secret):
             raise click.UsageError("P2PRAFT_SECRET is not text: it has bytes that are not UTF-8")
-    elif secret_file is not None or observer or reluctant:
-        raise click.UsageError("--secret-file, --observer and --reluctant go with --group")
+    elif secret_file is not None or observer or reluctant or found or join:
+        raise click.UsageError("--secret-file, --observer, --reluctant, --found and --join go with --group")
     try:
         ConsensusConfig(expect=expect)
     except P2PRaftError as error:
@@ -164,6 +171,7 @@ def up_command(
         secret_file=secret_file,
         preference=preference,
         expect=expect,
+        found=True if found else False if join else None,
         tags=tags,
         data_dir=data_dir,
         qlog=qlog,

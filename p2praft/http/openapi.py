@@ -61,6 +61,7 @@ GROUP = {
     "voters": _list(TEXT),
     "bonds": _list(_object({"peer_id": TEXT, "rtt": RTT})),
     "online": YES,
+    "waits_for": {**_maybe("string"), "description": "Before the group is founded: what it waits for, for people."},
 }
 MEMBER = {
     "peer_id": TEXT,

@@ -237,7 +237,7 @@ def test_a_node_that_knows_nobody_and_a_group_that_waits(hosts: Hosts, secret: s
     lonely = hosts.up(*GROUP, "--secret-file", secret, "--expect", "3")
     found = lonely.request(op="doctor")
     assert [finding["fault"] for finding in found] == [None, "not-founded", "alone"]
-    assert "1 member(s) of 3" in found[1]["message"]
+    assert "it waits for 3 members that may vote; so far, 1 of them here" in found[1]["message"]
 
 
 # --- the data directory

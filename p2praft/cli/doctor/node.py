@@ -81,10 +81,8 @@ def _examine_own(network: Network, group: Group) -> Finding:
         return faulty(check, "data-corrupt", str(group.failure))
     if not group.online:
         here = [voter for voter in group.voters if voter == network.peer_id or voter in group.bonds]
-        if not group.voters:
-            count = f"{1 + len(group.bonds)} member(s) of {group.config.expect}"
-            text = f"group {group.name!r} is not founded yet: {count} that it waits for are here"
-            return faulty(check, "not-founded", text)
+        if (waits_for := group.waits_for) is not None:
+            return faulty(check, "not-founded", f"group {group.name!r} is not founded yet: it {waits_for}")
         text = f"group {group.name!r} has no leader: {len(here)} of its {len(group.voters)} voters are here"
         return faulty(check, "no-leader", text)
     missing = [

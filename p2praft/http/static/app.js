@@ -144,7 +144,8 @@ function drawLeader() {
   const panel = $("leader");
   panel.toggleAttribute("data-none", !one?.leader);
   if (!one) { put("leader-label", "this node serves no group"); put("leader-who", "–"); return; }
-  put("leader-label", one.leader ? `leads group ${one.name}${one.is_leader ? ", and is this node" : ""}` : `group ${one.name}`);
+  const waits = one.waits_for ? `, not founded yet: it ${one.waits_for}` : "";
+  put("leader-label", one.leader ? `leads group ${one.name}${one.is_leader ? ", and is this node" : ""}` : `group ${one.name}${waits}`);
   put("leader-who", one.leader ? short(one.leader) : "no leader");
   put("term", one.term);
   put("voters", one.voters.length);
