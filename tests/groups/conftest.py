@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +22,12 @@ from p2praft import (
     StateMachine,
     Validator,
 )
-from transport import MemoryNetwork
+from transport import MemoryNetwork, PeerAddr, SecretKey
 from transport.tasks import owned_tasks
 
 KEY = GroupKey(b"k" * 32)
+SKEW = 60.0
+"""Seconds by which a node's wall clock is wrong, at most, either way."""
 
 
 class Counter(StateMachine):
@@ -64,7 +68,7 @@ class Node:
 
 @dataclass
 class Lab:
-    """Some nodes on one network in memory."""
+    """Some nodes on one network in memory. Each is told of one other, and has a wall clock of its own."""
 
     net: MemoryNetwork
     config: ConsensusConfig
@@ -72,6 +76,8 @@ class Lab:
     nodes: list[Node] = field(default_factory=list)
     validators: tuple[Validator, ...] = ()
     make_machine: type[Counter] = Counter
+    clocks: random.Random = field(default_factory=lambda: random.Random(0))
+    began: float = field(default_factory=anyio.current_time)
 
     async def start(
         self,
@@ -81,26 +87,48 @@ class Lab:
         key: GroupKey | str = KEY,
         name: str = "lab",
         tags: tuple[str, ...] = (),
+        seeds: Sequence[PeerAddr] | None = None,
+        found: bool | None = None,
+        epoch: float | None = None,
+        identity: SecretKey | None = None,
     ) -> Node:
-        """Start a node; its seeds are all nodes before it."""
-        node: Node = await self.tasks.start(self._run, host, preference, key, name, tags)
+        """Start a node.
+
+        Args:
+            host: Where.
+            preference: Whether it campaigns.
+            key: The group's secret.
+            name: Of the network.
+            tags: Its words.
+            seeds: Whom it is told of; the first node that runs if None.
+            found: Whether it may begin the group.
+            epoch: Its wall clock at the start of the network in memory; a little wrong if None.
+            identity: Its key; a fresh one if None.
+        """
+        if seeds is None:
+            seeds = [node.network.address for node in self.nodes[:1]]
+        if epoch is None:
+            epoch = time.time() + self.clocks.uniform(-SKEW, SKEW)
+        network = Network(
+            name, identity=identity, listen=f"{host}:0", seeds=seeds, tags=tags, transport=self.net.transport(host)
+        )
+        network._wall_clock = lambda: epoch + anyio.current_time() - self.began
+        node: Node = await self.tasks.start(self._run, host, network, preference, key, found)
         self.nodes.append(node)
         return node
 
     async def _run(
         self,
         host: str,
+        network: Network,
         preference: LeadershipPreference,
         key: GroupKey | str,
-        name: str,
-        tags: tuple[str, ...],
+        found: bool | None,
         *,
         task_status: TaskStatus[Node],
     ) -> None:
-        seeds = [node.network.address for node in self.nodes]
         machine = self.make_machine()
-        transport = self.net.transport(host)
-        async with Network(name, listen=f"{host}:0", seeds=seeds, tags=tags, transport=transport) as network:
+        async with network:
             handle = network.group(
                 "line",
                 secret=key,
@@ -108,6 +136,7 @@ class Lab:
                 consensus=self.config,
                 preference=preference,
                 validators=self.validators,
+                found=found,
             )
             async with handle as group:
                 node = Node(host, network, group, machine)
