@@ -152,7 +152,7 @@ class Discovery:
 
     @property
     def told(self) -> tuple[PeerAddr, ...]:
-        """Where others are said to be: by seeds, the file of known peers, the local network. What names this node is not counted."""
+        """Where others are said to be: by seeds, the file of known peers, the local network. This node itself is not counted."""
         return self._gossip.told
 
     @property

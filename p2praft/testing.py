@@ -98,8 +98,8 @@ class ClusterMember(Generic[M]):
 class Cluster(Generic[M]):
     """Nodes in one process that replicate a state machine; entering waits until all can work.
 
-    No member knows more than one of a fleet would: it finds its own address, its wall clock is a little wrong, and it is told of one
-    other. That is the first one at the start, which is told of nobody, and at a restart any that runs.
+    No member knows more than one of a fleet would: it finds its own address, its wall clock is a little wrong, and it is
+    told of one other. At the start that is the first member, which is told of nobody; at a restart it is any that runs.
 
     Args:
         nodes: How many that may vote.
@@ -224,9 +224,12 @@ class Cluster(Generic[M]):
         await member._stopped.wait()
 
     async def restart(self, member: ClusterMember[M]) -> ClusterMember[M]:
-        """Start a member that was stopped or crashed: the same identity, an empty memory, another address; the member that runs now.
+        """Start a member that was stopped or crashed: the same identity, an empty memory, another address.
 
-        Its seed is a member that runs; if none does, it is told of nobody, and begins a group of its own.
+        Its seed is a member that runs. If none does, it is told of nobody, and begins a group of its own.
+
+        Returns:
+            The member that runs now.
         """
         if member.alive or self._members[member.host] is not member:
             raise ConfigError(f"{member.host} runs; stop or crash it before it is started again")

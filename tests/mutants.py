@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 UNIT = (
     "tests/raft",
+    "tests/groups/test_gate.py",
     "tests/groups/test_sessions.py",
     "tests/groups/test_proposals.py",
     "tests/groups/test_snapshots.py",
@@ -339,6 +340,30 @@ MUTANTS = (
         file="sessions.py",
         old="if commands.first == session.last + 1 else Verdict.GAP",
         new="if commands.first > session.last else Verdict.GAP",
+    ),
+    Mutant(
+        name="a node founds before it has met its network",
+        file="groups/gate.py",
+        old="    if around.told and not around.linked:\n",
+        new="    if around.told and not around.linked and not around.told:\n",
+    ),
+    Mutant(
+        name="a node founds before it knows who is there",
+        file="groups/gate.py",
+        old="    if around.told and not around.compared:\n",
+        new="    if around.told and not around.compared and not around.told:\n",
+    ),
+    Mutant(
+        name="a node founds beside a member that it knows of",
+        file="groups/gate.py",
+        old="if now < end))\n",
+        new="if end < now))\n",
+    ),
+    Mutant(
+        name="the engine founds though it may not",
+        file="founding.py",
+        old=" or ctx.leaving or not ctx.may_found:\n",
+        new=" or ctx.leaving:\n",
     ),
     Mutant(
         name="a snapshot forgets the sessions",

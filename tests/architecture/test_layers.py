@@ -38,7 +38,7 @@ PURE = (
     ),
     *(f"transport/{name}.py" for name in ("wire", "handshake", "door", "lazy")),
     *(f"p2praft/collections/{name}.py" for name in ("sorted", "history", "map_machine")),
-    *("p2praft/values.py", "p2praft/cli/printable.py"),
+    *("p2praft/values.py", "p2praft/groups/gate.py", "p2praft/cli/printable.py"),
 )
 IMPURE_MODULES = {
     *("anyio", "asyncio", "trio", "sniffio", "socket", "ssl", "select", "selectors", "threading", "multiprocessing"),

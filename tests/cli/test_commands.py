@@ -35,6 +35,7 @@ GROUP: dict[str, Any] = {
     "bonds": [{"peer_id": PEER, "rtt": 0.001}],
     "online": True,
 }
+STATUS = {"peer_id": PEER, "address": f"{PEER}@[::1]:7", "network": "[shop]", "uptime": 61.5, "peers": 4}
 
 
 def lines(result: Result) -> list[Any]:
@@ -42,14 +43,13 @@ def lines(result: Result) -> list[Any]:
 
 
 def test_status(p2praft: Run, fake: FakeNode) -> None:
-    status = {"peer_id": PEER, "address": f"{PEER}@[::1]:7", "network": "[shop]", "uptime": 61.5, "peers": 4}
-    fake.reply = {"result": {**status, "groups": [GROUP]}}
+    fake.reply = {"result": {**STATUS, "groups": [GROUP]}}
     result = p2praft("status")
     assert result.exit_code == 0
     assert f"{PEER}@[::1]:7" in result.stdout
     assert "[shop], 4 other nodes, up for 62 s" in result.stdout
     assert f"[line]: follower in term 3, leader {PEER[:8]}, 41 committed" in result.stdout
-    assert lines(p2praft("status", "--json")) == [{**status, "groups": [GROUP]}]
+    assert lines(p2praft("status", "--json")) == [{**STATUS, "groups": [GROUP]}]
     assert fake.requests == [{"op": "status"}] * 2
 
 
@@ -77,6 +77,13 @@ def test_groups(p2praft: Run, fake: FakeNode) -> None:
     assert rows[2].split()[3] == "-"
     assert rows[2].split()[-1] == "no"
     assert lines(p2praft("groups", "--json"))[0] == GROUP
+
+
+def test_a_group_that_is_not_founded_says_what_it_waits_for(p2praft: Run, fake: FakeNode) -> None:
+    fake.reply = {"result": [{**GROUP, "voters": [], "waits_for": "waits for [bold]"}]}
+    assert p2praft("groups").stdout.splitlines()[-1] == "[line] is not founded yet: it waits for [bold]"
+    fake.reply = {"result": {**STATUS, "groups": fake.reply["result"]}}
+    assert "not founded yet: it waits for [bold]" in p2praft("status").stdout
 
 
 @pytest.mark.parametrize(
@@ -289,6 +296,9 @@ def test_identity_files(p2praft: Run, tmp_path: Path) -> None:
         (["--network", "n", "--group", "g", "--secret-file", "s", "--expect", "0"], "expect=0 is not allowed"),
         (["--network", "n", "--group", "g", "--secret-file", "s", "--expect", "9"], "at most max_voters"),
         (["--network", "n", "--secret-file", "s"], "go with --group"),
+        (["--network", "n", "--join"], "go with --group"),
+        (["--network", "n", "--group", "g", "--secret-file", "s", "--found", "--join"], "--found and --join exclude"),
+        (["--network", "n", "--group", "g", "--secret-file", "s", "--found", "--observer"], "--found and --observer"),
         (["--network", "n", "--advertise", "here"], "'here' is not host:port"),
     ],
 )

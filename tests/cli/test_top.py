@@ -89,6 +89,9 @@ def test_a_node_without_groups_and_a_group_without_a_leader() -> None:
     assert "NO LEADER" in text
     assert "candidate" in text
     assert "-/s" in text
+    assert "not founded" not in text
+    waiting = {**offline, "waits_for": "waits to bond with [bold]"}
+    assert "not founded yet: it waits to bond with [bold]" in drawn({**STATUS, "groups": [waiting]}, PEERS, Rates())
 
 
 def test_what_the_leader_knows_of_the_others_is_shown() -> None:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from discovery import DiscoveryConfig, NetworkId, SignedEntry, Version
-from discovery.anti_entropy import HIGHEST, LOWEST, summarize
+from discovery.anti_entropy import HIGHEST, LOWEST, FirstExchange, summarize
 from discovery.catalog import Catalog, Status, bucket_of
 from discovery.dialling import LOOKS_PER_LOSS, Dialling
 from discovery.effects import NO_ANSWER, OTHER_NETWORK, VIEW_FULL, Dial, Effect, Emit, Send, Unlink
@@ -87,6 +87,16 @@ class TestJoining:
         dialling = Dialling(peer(0), [new, old], catalog, View(config, rng), config, rng, 0.0)
         assert dialling.choose(0.0) == PeerAddr(peer(1), (*new.endpoints, *old.endpoints))
 
+    def test_told_of_others_is_who_has_a_seed_that_is_not_itself(self) -> None:
+        assert engine(0).told == ()
+        assert engine(0, seeds=[0]).told == ()
+        gossip = engine(0, seeds=[0, 1])
+        assert gossip.told == (address(1),)
+        gossip.add_seed(address(2), 0.0)
+        assert gossip.told == (address(1), address(2))
+        gossip.add_seed(PeerAddr(peer(3), address(0).endpoints), 0.0)  # it had another key when it listened here
+        assert gossip.told == (address(1), address(2))
+
     def test_oneself_as_a_seed_is_nobody_to_dial(self) -> None:
         gossip = engine(0, seeds=[0])
         gossip.tick(0.0)
@@ -98,7 +108,15 @@ class TestJoining:
         effects = gossip.take_effects()
         assert kinds(effects) == [("joined", peer(1))]
         summaries = [message for message in sent(effects, to=1) if isinstance(message, Summary)]
-        assert len(summaries) == (peer(0) < peer(1)), "one of the two sides begins"
+        assert len(summaries) == 1
+
+    @pytest.mark.parametrize("number", [0, 1])
+    def test_one_of_two_sides_that_have_met_the_network_begins(self, number: int) -> None:
+        gossip = engine(number)
+        gossip.exchange.on_equal()
+        gossip.link_up(peer(1 - number), entry(1 - number), 0.0)
+        begins = any(isinstance(message, Summary) for message in sent(gossip.take_effects()))
+        assert begins == (peer(number) < peer(1 - number))
 
     def test_another_network_is_told_apart(self) -> None:
         gossip = engine()
@@ -236,6 +254,38 @@ class TestAntiEntropy:
         a, b = linked(0, 1), linked(1, 0)
         b.receive(peer(0), summarize(a.catalog, a.own), 0.0)
         assert b.take_effects() == []
+
+    def test_an_equal_catalog_ends_the_first_exchange(self) -> None:
+        a, b = linked(0, 1), linked(1, 0)
+        assert not b.exchange.done
+        b.receive(peer(0), summarize(a.catalog, a.own), 0.0)
+        assert b.exchange.done
+
+    def test_the_first_exchange_ends_with_the_last_entry_that_was_lacking(self) -> None:
+        a, b = linked(0, 1), linked(1, 0)
+        a.receive(peer(1), News(entries=(entry(2), entry(3))), 0.0)
+        a.receive(peer(1), summarize(b.catalog, b.own), 0.0)
+        (told,) = [message for message in sent(a.take_effects(), to=1) if isinstance(message, Digest)]
+        b.receive(peer(0), told, 0.0)
+        b.receive(peer(0), News(entries=(entry(2),)), 0.0)
+        assert not b.exchange.done
+        b.receive(peer(0), News(entries=(entry(3),)), 0.0)
+        assert b.exchange.done
+
+    def test_who_lacks_nothing_that_a_neighbour_names_has_compared(self) -> None:
+        a, b = linked(0, 1), linked(1, 0)
+        b.receive(peer(0), News(entries=(entry(2),)), 0.0)
+        b.take_effects()
+        talk(b, a, summarize(b.catalog, b.own))
+        assert b.exchange.done
+
+    def test_a_digest_takes_the_place_of_one_before(self) -> None:
+        exchange = FirstExchange()
+        exchange.on_digest([b"gone by now", b"here"])
+        exchange.on_entry(b"here")
+        assert not exchange.done
+        exchange.on_digest([])
+        assert exchange.done
 
     def test_both_sides_end_with_all(self) -> None:
         a, b = linked(0, 1), linked(1, 0)

@@ -104,6 +104,22 @@ def test_a_rolling_restart_of_an_in_memory_group_heals_and_keeps_what_a_survivor
     assert nodes[1].json("map", "set", "tills", "pear", "1")["version"] == 5
 
 
+def test_a_node_whose_seed_is_away_founds_nothing_and_says_so(hosts: Hosts) -> None:
+    secret = hosts.secret()
+    first = hosts.up("--network", "shop")
+    first.kill()
+    group = ["--network", "shop", "--seed", first.address, "--group", "tills", "--secret-file", secret]
+    waiting = hosts.up(*group)
+    text = waiting.wait_event("waiting")["text"]
+    where = first.address.partition("@")[2]
+    assert f"group tills is not founded yet: it waits for a link with its network: nobody answers at {where};" in text
+    assert waiting.request(op="groups")[0]["waits_for"] in text
+    assert where in next(found["message"] for found in waiting.request(op="doctor") if found["fault"] == "not-founded")
+    assert waiting.request(op="groups")[0]["voters"] == []
+    alone = hosts.up(*group, "--found")
+    assert alone.wait_group(online=True)["waits_for"] is None
+
+
 def test_what_disks_took_with_them_is_declared_lost_by_hand(hosts: Hosts) -> None:
     nodes = three(hosts)
     wait_voters(nodes, 3)

@@ -67,6 +67,30 @@ def test_crash_stop_and_restart() -> None:
     run(scenario)
 
 
+def test_the_only_seed_is_restarted_and_finds_the_others() -> None:
+    async def scenario() -> None:
+        async with Cluster(3, Counter) as cluster:
+            await cluster[1].group.execute(5)
+            await cluster.wait_until(lambda: len(cluster[1].group.voters) == 3, "three voters")
+            cluster.crash(cluster[0])
+            again = await cluster.restart(cluster[0])
+            await cluster.wait_settled()
+            assert [member.machine.value for member in cluster] == [5, 5, 5]
+            assert again.group.waits_for is None
+
+    run(scenario)
+
+
+def test_each_member_has_a_wall_clock_of_its_own() -> None:
+    async def scenario() -> set[float]:
+        async with Cluster(3, Counter, skew=1000) as cluster:
+            return {member.network._wall_clock() for member in cluster}
+
+    clocks = run(scenario)
+    assert len(clocks) == 3
+    assert max(clocks) - min(clocks) <= 2000
+
+
 def test_a_minority_waits_and_a_majority_works() -> None:
     async def scenario() -> None:
         async with Cluster(5, Counter) as cluster:

@@ -75,6 +75,18 @@ def test_the_lowest_of_expect_bonded_members_writes_and_names_all_as_founders() 
     assert not birth.engine.is_leader, "nothing is led before the history is founded"
 
 
+def test_who_may_not_found_writes_nothing_until_it_may() -> None:
+    birth = Lone(1)
+    birth.engine.may_found(False, birth.now)
+    for other in (2, 3):
+        birth.meet(member(other), standing())
+    birth.wait(60)
+    assert birth.held() is None
+    birth.engine.may_found(True, birth.now)
+    birth.wait(0.1)
+    assert birth.held() is not None
+
+
 def test_nobody_writes_before_the_bootstrap_delay() -> None:
     birth = Lone(1)
     for other in (2, 3):

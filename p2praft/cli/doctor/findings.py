@@ -76,7 +76,8 @@ ADVICE = {
     "other-secret": "compare the secret files: the same line on all members; or the group is an application's, with a "
     "state machine or settings of its own",
     "other-settings": "start all members with the same settings",
-    "not-founded": "start as many members as --expect says; they found the group once all of those see each other",
+    "not-founded": "start what it names, or correct --seed; as many members as --expect says found the group once they see "
+    "each other; --found begins it alone",
     "no-leader": "start more of the group's voters: a majority must be up; of those that are gone for good, `p2praft "
     "recover` lets the rest go on",
     "not-bonded": "see what the node's log says of that peer; run `p2praft doctor` on the other machine as well",
