@@ -86,6 +86,7 @@ class Core:
         self._next_refutation = now
         self._accused = False
         self._left = False
+        self._outrun = 0
         self.own = SignedEntry.sign(
             key,
             Entry(

@@ -47,4 +47,11 @@ class Emit:
     reason: str
 
 
-Effect = Send | Dial | Unlink | Emit
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Somebody signs entries with this node's key, again and again, and says that the node is elsewhere."""
+
+    address: PeerAddr
+
+
+Effect = Send | Dial | Unlink | Emit | Elsewhere

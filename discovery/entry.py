@@ -63,7 +63,7 @@ class Entry:
         version: Of two entries the newer holds.
         endpoints: Where it can be dialled.
         tags: Words for people and applications.
-        groups: Ids of the groups it serves.
+        groups: What it says of the groups it serves, to those who can read it.
         left: Whether it says goodbye.
     """
 

@@ -21,7 +21,8 @@ class PeerInfo:
         peer_id: Who it is.
         addresses: Where it can be dialled.
         tags: Its words.
-        groups: Ids of the groups it serves, 16 bytes each.
+        groups: What it announces of the groups that it serves, 16 bytes each: tags of its own, which members of a group
+            recognise (``Group.announced_by``) and which tell others nothing, not even who shares a group.
         rtt: Smoothed round-trip time in seconds (RFC 6298), as it was last measured; None if it never was.
         status: ``alive``, ``suspect``, ``lost`` or ``left``.
     """

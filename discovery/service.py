@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 
 from discovery.catalog import PRESENT, Status
 from discovery.config import DiscoveryConfig
-from discovery.effects import LEAVING, ORDERLY, OTHER_NETWORK, VIEW_FULL, Dial, Emit, Send, Unlink
+from discovery.effects import LEAVING, ORDERLY, OTHER_NETWORK, VIEW_FULL, Dial, Elsewhere, Emit, Send, Unlink
 from discovery.entry import NetworkId, SignedEntry
 from discovery.explain import Notes, explain
 from discovery.gossip import Gossip
@@ -73,12 +73,14 @@ class Discovery:
         rng: The dice.
         state_path: A file for the node's incarnation and the peers it knows, so that a restart needs no seed.
         lan: Whether to look for peers in the local network by multicast DNS, and to be found so.
+        shares_group: Whether a peer that announces these groups may want its connection for one of them; by default not.
 
     Raises:
         ConfigError: ``lan`` needs the extra of that name, and it is not installed.
 
     Attributes:
         peers: The other nodes.
+        on_elsewhere: Called, once, with where another process seems to run that has this node's key.
     """
 
     def __init__(
@@ -93,8 +95,10 @@ class Discovery:
         rng: random.Random | None = None,
         state_path: Path | None = None,
         lan: bool = False,
+        shares_group: Callable[[PeerId, Collection[bytes]], bool] | None = None,
     ) -> None:
         self._endpoint = endpoint
+        self._shares_group = shares_group
         self._lan = _lan(endpoint.address, NetworkId.of(network)) if lan else None
         self._known = KnownPeers(state_path)
         self._save_at = math.inf
@@ -113,11 +117,13 @@ class Discovery:
         self._name = network
         self._links: dict[PeerId, Link] = {}
         self._strangers: set[PeerId] = set()
+        self._silent = False
         self._notes = Notes()
         self._inbox: deque[Callable[[float], None]] = deque()
         self._woken = anyio.Event()
         self._owned = owned_tasks()
         self._tasks: TaskGroup | None = None
+        self.on_elsewhere: Callable[[PeerAddr], None] | None = None
         self.peers = Peers(self._gossip.catalog, rtt=self._rtt, explain=self.explain)
 
     async def __aenter__(self) -> Self:
@@ -132,8 +138,9 @@ class Discovery:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._endpoint.unserve(DISCOVERY)
-        self._gossip.leave()
-        self._perform()
+        if not self._silent:
+            self._gossip.leave()
+            self._perform()
         for link in self._links.values():
             link.close(LEAVING)
         if self._links:
@@ -146,7 +153,7 @@ class Discovery:
     # --- the contract
 
     def set_groups(self, groups: Collection[bytes]) -> None:
-        """Announce which groups this node serves."""
+        """Announce of each group that this node serves 16 bytes by which its members recognise it."""
         self._gossip.update(groups=groups)
         self._woken.set()
 
@@ -164,6 +171,14 @@ class Discovery:
     def compared(self) -> bool:
         """Whether the catalog was compared with another node's, to the end, since the start."""
         return self._gossip.exchange.done
+
+    def fall_silent(self, reason: str) -> None:
+        """Link with nobody any more, and say no goodbye: another process speaks for this identity, and goes on."""
+        self._silent = True
+        self._endpoint.unserve(DISCOVERY)
+        for link in list(self._links.values()):
+            link.close(reason)
+        self._woken.set()
 
     def address_of(self, peer_id: PeerId) -> PeerAddr | None:
         """Where a peer can be dialled."""
@@ -186,7 +201,7 @@ class Discovery:
     async def _run(self) -> None:
         next_look = anyio.current_time() + ADDRESS_INTERVAL
         self._save_at = min(self._save_at, next_look)
-        while True:
+        while not self._silent:
             with anyio.move_on_at(min(self._gossip.due, self._save_at, next_look)):
                 await self._woken.wait()
             self._woken = anyio.Event()
@@ -212,6 +227,8 @@ class Discovery:
             self._perform()
 
     def _perform(self) -> None:
+        if self._silent:
+            return
         for effect in self._gossip.take_effects():
             if isinstance(effect, Send):
                 self._send(effect.peer, effect.message)
@@ -220,6 +237,9 @@ class Discovery:
             elif isinstance(effect, Unlink):
                 if (link := self._links.pop(effect.peer, None)) is not None:
                     link.close(effect.reason)
+            elif isinstance(effect, Elsewhere):
+                if self.on_elsewhere is not None:
+                    self.on_elsewhere(effect.address)
             elif isinstance(effect, Emit):
                 logger.debug(
                     "peer %s %s: %s",
@@ -262,7 +282,7 @@ class Discovery:
                 link.close(VIEW_FULL)
                 self._note(peer, "has no room for a neighbour, and named others")
                 self._post(lambda now: self._gossip.referred(peer, answer, now))
-                if not known and not self._shares_group(answer.entries[0] if answer.entries else None):
+                if not known and not self._is_wanted(answer.entries[0] if answer.entries else None):
                     connection.close(VIEW_FULL)  # a seed of many must not hold a connection for each
             else:
                 await self._converse(link, answer)
@@ -286,6 +306,8 @@ class Discovery:
         if not isinstance(hello, Hello) or not hello.entry.holds():
             self._endpoint.counters["discovery: no hello"] += 1
             link.close("a discovery link opens with the peer's own signed entry, in time")
+        elif self._silent:
+            link.close(LEAVING)
         elif self._adopt(link, hello):
             await self._listen(link, link.peer_id)
             return
@@ -349,7 +371,7 @@ class Discovery:
     async def _look_around(self, lan: Lan) -> None:
         try:
             await anyio.to_thread.run_sync(lan.open)
-            while True:
+            while not self._silent:
                 for address in lan.take():
                     self._note(address.peer_id, "was found in the local network")
                     self._post(lambda now, address=address: self._gossip.add_seed(address, now))  # type: ignore[misc]
@@ -360,9 +382,10 @@ class Discovery:
             with anyio.CancelScope(shield=True), anyio.move_on_after(LAN_FAREWELL):
                 await anyio.to_thread.run_sync(lan.close, abandon_on_cancel=True)
 
-    def _shares_group(self, entry: SignedEntry | None) -> bool:
-        """Whether somebody may want the connection for a bond."""
-        return entry is not None and bool(set(entry.entry.groups) & set(self._gossip.own.entry.groups))
+    def _is_wanted(self, signed: SignedEntry | None) -> bool:
+        """Whether somebody may want the connection to the owner of this entry for a bond."""
+        entry = signed.entry if signed is not None else None
+        return entry is not None and self._shares_group is not None and self._shares_group(entry.peer_id, entry.groups)
 
     # --- notes
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from discovery.catalog import PRESENT, Record, Status
+from discovery.core import REFUTE_INTERVAL
+from discovery.effects import Elsewhere
 from discovery.entry import SignedEntry, Version
 from discovery.messages import MAX_SUSPECTS, Accusation, Lost, News, Suspicion, batches
 from discovery.watching import Watching
@@ -16,6 +18,9 @@ BANISHMENT = 60.0
 MAX_BANISHED = 256
 CHOICE_DELAY = 0.02
 """Seconds between news and the choice of whom to dial: news come in crowds."""
+OUTRUN = 5
+"""Entries of our own that we did not make, each newer than the one before though we jumped above that, after which we say that
+another process has our key. Our own past does this once or twice: it makes nothing new."""
 FORGED = "it sent an entry that its owner did not sign"
 
 
@@ -61,7 +66,7 @@ class Telling(Watching):
             self.exchange.on_entry(signed.id)
             peer = signed.entry.peer_id
             if peer == self.me:
-                self._hear_of_myself(signed, source)
+                self._hear_of_myself(signed, source, now)
                 if status is Status.LOST:
                     self._hear_accusation(Accusation(peer_id=peer, version=signed.entry.version, accuser=source), now)
                 continue
@@ -127,12 +132,19 @@ class Telling(Watching):
         self._banished[peer] = now + BANISHMENT
         self._unlink(peer, FORGED, now)
 
-    def _hear_of_myself(self, signed: SignedEntry, source: PeerId) -> None:
-        """An entry of ours that is newer than ours: our own past, from before we forgot it. Jump above it."""
+    def _hear_of_myself(self, signed: SignedEntry, source: PeerId, now: float) -> None:
+        """An entry of ours that is newer than ours: our own past, from before we forgot it, or a twin. Jump above it."""
         theirs, ours = signed.entry.version, self.own.entry.version
         if signed == self.own:
             return
         if theirs < ours:
             self._send(source, News(entries=(self.own,)))
         elif self._holds(signed) and not self._left:
+            if self._outrun >= OUTRUN and now < self._next_refutation:
+                return  # two processes that jump above each other would flood the network
+            self._next_refutation = now + REFUTE_INTERVAL
             self._publish(replace(self.own.entry, version=Version(theirs.incarnation + 1, 1)))
+            if not set(signed.entry.endpoints) & set(self.own.entry.endpoints):
+                self._outrun += 1
+                if self._outrun == OUTRUN:
+                    self._effects.append(Elsewhere(signed.entry.address))

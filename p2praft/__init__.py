@@ -55,6 +55,8 @@ if TYPE_CHECKING:
         CommandFailed as CommandFailed,
         ConfigError as ConfigError,
         GroupClosed as GroupClosed,
+        HistoryEnded as HistoryEnded,
+        IdentityInUse as IdentityInUse,
         KeyFileError as KeyFileError,
         NoCommands as NoCommands,
         NotAuthorized as NotAuthorized,
@@ -72,10 +74,10 @@ if TYPE_CHECKING:
         QueryResult as QueryResult,
     )
     from p2praft.groups.key import GroupId as GroupId, GroupKey as GroupKey
-    from p2praft.groups.machine import ApplyContext as ApplyContext, StateMachine as StateMachine
+    from p2praft.groups.machine import ApplyContext as ApplyContext, StateMachine as StateMachine, replay as replay
     from p2praft.network import Network as Network
-    from p2praft.raft.messages import Cursor as Cursor, Vote as Vote
-    from p2praft.raft.role import Role as Role
+    from p2praft.raft.base_role import Role as Role
+    from p2praft.raft.types import Cursor as Cursor, Vote as Vote
     from transport.address import HostPort as HostPort, PeerAddr as PeerAddr
     from transport.config import QuicConfig as QuicConfig
     from transport.identity import PeerId as PeerId, SecretKey as SecretKey
@@ -87,16 +89,16 @@ __getattr__, __dir__, __all__ = lazily(
         "discovery.entry": "NetworkId",
         "discovery.peers": "PeerEvent PeerInfo Peers",
         "p2praft.config": "ConsensusConfig LeadershipPreference NetworkConfig",
-        "p2praft.errors": "AddressError BindError CommandFailed ConfigError GroupClosed KeyFileError "
-        "NoCommands NotAuthorized Offline OutcomeUnknown P2PRaftError StorageError",
+        "p2praft.errors": "AddressError BindError CommandFailed ConfigError GroupClosed HistoryEnded IdentityInUse "
+        "KeyFileError NoCommands NotAuthorized Offline OutcomeUnknown P2PRaftError StorageError",
         "p2praft.groups.binder": "Validator",
         "p2praft.groups.events": "GroupEvent",
         "p2praft.groups.group": "BondInfo Consistency Group QueryResult",
         "p2praft.groups.key": "GroupId GroupKey",
-        "p2praft.groups.machine": "ApplyContext StateMachine",
+        "p2praft.groups.machine": "ApplyContext StateMachine replay",
         "p2praft.network": "Network",
-        "p2praft.raft.messages": "Cursor Vote",
-        "p2praft.raft.role": "Role",
+        "p2praft.raft.base_role": "Role",
+        "p2praft.raft.types": "Cursor Vote",
         "transport.address": "HostPort PeerAddr",
         "transport.config": "QuicConfig",
         "transport.identity": "PeerId SecretKey",

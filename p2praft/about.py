@@ -1,7 +1,8 @@
 """What a node tells its peers of itself when they ask: which release it runs, what its clock says, which groups it serves.
 
 For diagnosis only: nothing that nodes agree on depends on the answer. Only who names the same network gets one; what it learns
-stands in the node's signed entry as well, but for the release and the clock. To ask makes nobody a member.
+stands in the node's signed entry as well, but for the release and the clock. To ask makes nobody a member. Release 0.1 speaks it
+too, so that nodes of both tell each other which they are.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class About:
     Attributes:
         release: The version of p2praft.
         time: The node's wall clock, seconds since the Unix epoch.
-        groups: Ids of the groups that it serves.
+        groups: The node's tags of the groups that it serves: who holds a group's key recognises them. Release 0.1 gave ids.
     """
 
     release: Annotated[str, Size(1, 64)]
@@ -67,7 +68,7 @@ async def ask_about(connection: Connection, network: bytes) -> tuple[About, floa
 
 
 async def tell_about(link: Link, network: bytes, release: str, groups: Collection[bytes]) -> None:
-    """Answer one peer.
+    """Answer one peer: ``groups`` are this node's tags.
 
     Raises:
         LinkClosed: It went away.

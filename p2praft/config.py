@@ -18,7 +18,7 @@ def _check(name: str, value: float, low: float, high: float, unit: str = "") -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsensusConfig:
-    """How a group agrees. Part of the GroupId: members that disagree on any of these never meet.
+    """How a group agrees: give all members the same. No part of the GroupId: members whose settings differ share a group.
 
     Attributes:
         heartbeat_interval: Seconds between a leader's heartbeats.
@@ -30,7 +30,9 @@ class ConsensusConfig:
             that could ever found the group makes a second history impossible, if they keep their logs: a founder
             whose memory died with its process is a new node, and may found again beside nodes that know of nothing.
         max_voters: Upper bound on the voter set.
-        voter_grace: Seconds that a voter's bond may be gone before the voter is replaced.
+        voter_grace: Seconds that a voter may give no durable answer before it is replaced, if somebody can take its place.
+        shrink_after: Seconds that a voter may give no durable answer before a set of more than three does without it,
+            if nobody can take its place; at least ``voter_grace``. None for ten times ``voter_grace``.
         forward_timeout: Seconds after which an unanswered forwarded command is sent again.
         query_timeout: Default bound, in seconds, on a strong read.
         snapshot_every: Entries applied between two snapshots, after which the log before them is dropped but for as many
@@ -44,6 +46,7 @@ class ConsensusConfig:
     expect: int = 1
     max_voters: int = 5
     voter_grace: float = 20.0
+    shrink_after: float | None = None
     forward_timeout: float = 2.0
     query_timeout: float = 10.0
     snapshot_every: int = 10_000
@@ -56,6 +59,8 @@ class ConsensusConfig:
         _check("expect", self.expect, 1, 31)
         _check("max_voters", self.max_voters, 1, 31)
         _check("voter_grace", self.voter_grace, 0.1, 86_400, "seconds")
+        if self.shrink_after is not None:
+            _check("shrink_after", self.shrink_after, self.voter_grace, 864_000, "seconds")
         _check("forward_timeout", self.forward_timeout, 0.05, 600, "seconds")
         _check("query_timeout", self.query_timeout, 0.05, 3600, "seconds")
         _check("snapshot_every", self.snapshot_every, 100, 100_000_000)
@@ -64,6 +69,11 @@ class ConsensusConfig:
                 raise ConfigError(f"{name}={getattr(self, name)!r} is not allowed: it is a whole number")
         if self.expect > self.max_voters:
             raise ConfigError(f"expect={self.expect} is not allowed: it is at most max_voters={self.max_voters}")
+
+    @property
+    def shrink_silence(self) -> float:
+        """``shrink_after``, or what takes its place, in seconds."""
+        return 10 * self.voter_grace if self.shrink_after is None else self.shrink_after
 
 
 @dataclass(frozen=True, slots=True)

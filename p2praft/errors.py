@@ -8,11 +8,13 @@
     ├── KeyFileError       an identity or secret file is missing, unreadable or readable by others
     ├── BindError          the node's socket cannot be bound
     ├── StorageError       the log on disk is corrupt, locked, full or not writable
+    ├── IdentityInUse      another process has this node's key; this one ended
     ├── NoCommands         execute_many([]) or feed_many([])
     ├── NotAuthorized      a member may not do this (an observer that is asked to lead)
     ├── GroupClosed        the handle was left or its network was
     ├── Offline            no leader was found in time; nothing was sent, the commands come back
     ├── OutcomeUnknown     sent, but the timeout passed first; retrying the same call is safe
+    │   └── HistoryEnded   sent, and then this member gave up the history that it was sent in
     └── CommandFailed      the state machine refused the command, alike on every member
 
 Those of the ``transport`` package (``AddressError``, ``KeyFileError``, ``BindError`` and what stands in
@@ -29,6 +31,10 @@ from transport.errors import AddressError, BindError, ConfigError, KeyFileError,
 
 class StorageError(P2PRaftError):
     """The durable log cannot be trusted or written; the member stops rather than forget."""
+
+
+class IdentityInUse(P2PRaftError):
+    """Another process has this node's key, and goes on in its place; the group ended here."""
 
 
 class NoCommands(P2PRaftError, ValueError):
@@ -77,6 +83,20 @@ class OutcomeUnknown(P2PRaftError):
         return await self._settled()
 
 
+class HistoryEnded(OutcomeUnknown):
+    """The command was handed to a leader of a history that this member has given up since.
+
+    Whether it took effect there this member cannot know. Look at the state, and execute it anew if it is not in it.
+
+    Attributes:
+        history: Id of that history, in hexadecimal digits; its log was kept in an archive of that name, if it held anything.
+    """
+
+    def __init__(self, message: str, history: str) -> None:
+        super().__init__(message)
+        self.history = history
+
+
 class CommandFailed(P2PRaftError):
     """The state machine raised while applying the command, or could not decode it; its state is what it left.
 
@@ -93,6 +113,8 @@ __all__ = [
     "CommandFailed",
     "ConfigError",
     "GroupClosed",
+    "HistoryEnded",
+    "IdentityInUse",
     "KeyFileError",
     "NoCommands",
     "NotAuthorized",

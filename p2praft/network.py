@@ -21,12 +21,15 @@ from anyio.abc import TaskGroup
 from discovery import Discovery, NetworkId, Peers
 from p2praft.about import ABOUT, tell_about
 from p2praft.config import ConsensusConfig, LeadershipPreference, NetworkConfig
-from p2praft.errors import ConfigError, GroupClosed
+from p2praft.errors import ConfigError, GroupClosed, IdentityInUse
 from p2praft.groups.binder import Binder, Validator
-from p2praft.groups.bond import BOND, Membership, accept_bond
+from p2praft.groups.bond import BOND, FORMER, FORMER_BOND, Membership, accept_bond
+from p2praft.groups.events import GroupEvent
 from p2praft.groups.group import Group
+from p2praft.groups.identity import ENDS
 from p2praft.groups.key import GroupId, GroupKey
-from p2praft.groups.machine import NoMachine, StateMachine
+from p2praft.groups.legacy import Former, carry_over
+from p2praft.groups.machine import MachineName, NoMachine, StateMachine
 from p2praft.groups.worker import Worker
 from p2praft.storage import DataDirectory, MemoryStorage, SqliteStorage, Storage
 from p2praft.version import __version__
@@ -45,6 +48,9 @@ from transport import (
 from transport.tasks import owned_tasks
 
 logger = logging.getLogger("p2praft")
+
+MAX_OLDER = 64
+"""Peers of an older release that are named in the log, at most."""
 
 
 @dataclass(slots=True, eq=False)
@@ -110,7 +116,10 @@ class Network:
         self._identity = identity
         self._rng = random.Random(secrets.randbits(64))
         self._wall_clock: Callable[[], float] = time.time  # tests give a node another one
+        self._process = secrets.token_bytes(16)
+        self._in_use: IdentityInUse | None = None
         self._members: dict[GroupId, _Member] = {}
+        self._older: set[PeerId] = set()
         self._directory: DataDirectory | None = None
         self._endpoint: Endpoint | None = None
         self._discovery: Discovery | None = None
@@ -144,11 +153,14 @@ class Network:
                 rng=random.Random(self._rng.getrandbits(64)),
                 state_path=self._data_dir / "peers" if self._data_dir else None,
                 lan=self._lan,
+                shares_group=self._shares_group,
             )
+            self._discovery.on_elsewhere = self._suspect_twin
             await stack.enter_async_context(self._discovery)
             self._tasks = await stack.enter_async_context(owned_tasks())
             self._parts = stack.pop_all()
         self._endpoint.serve(BOND, self._accept_bond)
+        self._endpoint.serve(FORMER_BOND, self._turn_away)
         self._endpoint.serve(ABOUT, self._tell_about)
 
     async def _listening(self, stack: AsyncExitStack, key: SecretKey) -> Endpoint:
@@ -181,6 +193,7 @@ class Network:
             for member in list(self._members.values()):
                 member.worker.close()
             endpoint.unserve(BOND)
+            endpoint.unserve(FORMER_BOND)
             endpoint.unserve(ABOUT)
         finally:
             # Left without the body's exception, so that it reaches the caller as it is, in no group.
@@ -220,10 +233,10 @@ class Network:
 
     # --- groups
 
-    def group_facts(self) -> list[tuple[str, GroupKey, ConsensusConfig, str]]:
-        """Name, secret, settings and state machine of each group that runs here: for diagnosis within the process."""
+    def group_facts(self) -> list[tuple[str, GroupKey, str]]:
+        """Name, secret and state machine's signature of each group that runs here: for diagnosis within the process."""
         return [
-            (member.group.name, member.membership.key, member.worker.config, member.worker.applier.machine.signature)
+            (member.group.name, member.membership.key, member.worker.applier.machine.signature)
             for member in self._members.values()
         ]
 
@@ -237,22 +250,26 @@ class Network:
         consensus: ConsensusConfig | None = None,
         validators: Sequence[Validator] = (),
         found: bool | None = None,
+        on_meeting: str = "seal",
     ) -> GroupHandle:
         """Join a group while the context lasts.
 
         Args:
             name: The group's name.
-            secret: What its members share: a key, or a passphrase.
-            machine: What it replicates; None for a group that only elects a leader.
+            secret: What its members share: a key, or a passphrase, which is stretched for this network and group alone.
+            machine: What it replicates; None for a group that only elects a leader. Its name is part of the group's id.
             preference: Whether this member campaigns.
             consensus: How the group agrees; the same on every member.
-            validators: Who may be a member beside holding the key.
+            validators: Whom this member bonds with, of those that hold the key.
             found: Whether this member may begin the group, if nobody has: None once it has met the network that it was told of,
                 which may take for ever, and says so (:attr:`Group.waits_for`); True without that; False never. It holds each time
                 that the member comes up without the group's history.
+            on_meeting: What this member does, if it leads, when the group meets another part of itself that was founded apart
+                and counts more: ``seal`` ends its own in favour of that one; ``ask`` waits for :meth:`Group.merge`.
 
         Raises:
             ConfigError: A value is not allowed.
+            IdentityInUse: On entering: another process has this node's key, and goes on in its place.
         """
         if not isinstance(name, str) or not 0 < len(name) <= 255:
             raise ConfigError(f"name={name!r} is not allowed: a group's name has 1 to 255 characters")
@@ -261,25 +278,42 @@ class Network:
             raise ConfigError(
                 f"{type(machine).__name__}.signature is empty: give the state machine a name and version, such as 'counter/1'"
             )
-        key = secret if isinstance(secret, GroupKey) else GroupKey.from_passphrase(secret)
+        key = secret if isinstance(secret, GroupKey) else GroupKey.from_passphrase(secret, network=self.id, group=name)
         config = consensus or ConsensusConfig()
-        group_id = GroupId.of(
-            key,
+        group_id = GroupId.of(key, network=self.id, name=name, machine=MachineName.parse(machine.signature).name)
+        former = Former(
+            secret=secret,
             network=self.id,
             name=name,
             config=config,
             signature=machine.signature,
-            validators=[validator.signature for validator in validators],
+            validators=tuple(validator.signature for validator in validators),
         )
+        if on_meeting not in ("seal", "ask"):
+            raise ConfigError(f"on_meeting={on_meeting!r} is not allowed: it is 'seal' or 'ask'")
         if found and preference.is_observer:
             raise ConfigError("found=True is not allowed for an observer: it never begins a group")
-        return GroupHandle(self, name, key, group_id, machine, preference, config, tuple(validators), found)
+        return GroupHandle(
+            self,
+            name,
+            key,
+            group_id,
+            machine,
+            preference,
+            config,
+            tuple(validators),
+            former,
+            found,
+            on_meeting == "ask",
+        )
 
     async def _join(self, handle: GroupHandle) -> _Member:
         tasks = self._tasks
         endpoint = self._live()
         assert tasks is not None
         assert self._discovery is not None
+        if self._in_use is not None:
+            raise self._in_use
         member = self._members.get(handle.group_id)
         if member is not None and not member.worker.closed:
             if member.preference != handle.preference:
@@ -292,6 +326,8 @@ class Network:
                 )
             member.handles += 1
             return member
+        if self._directory is not None:
+            carry_over(self._directory.path / "groups", handle.group_id, handle.former)
         storage = self._storage(handle.group_id)
         try:
             worker = Worker(
@@ -303,14 +339,26 @@ class Network:
                 preference=handle.preference,
                 rng=random.Random(self._rng.getrandbits(64)),
                 wall_clock=self._wall_clock,
+                found=handle.found,
+                ask_operator=handle.ask_operator,
             )
         except BaseException:
             storage.close()
             raise
-        membership = Membership(handle.group_id, handle.key, worker.me)
-        binder = Binder(worker, membership, endpoint, self._discovery, self._rng, handle.validators, handle.found)
+        membership = Membership(handle.group_id, handle.key, worker.me, process=self._process, start=storage.start)
+        binder = Binder(
+            worker,
+            membership,
+            endpoint,
+            self._discovery,
+            network=self.id,
+            rng=self._rng,
+            older=self._say_older,
+            validators=handle.validators,
+            found=handle.found,
+        )
         member = _Member(
-            group=Group(handle.group_id, worker),
+            group=Group(membership, worker),
             worker=worker,
             binder=binder,
             membership=membership,
@@ -331,6 +379,32 @@ class Network:
         ):  # it left for good, or failed: nobody should look for it
             del self._members[member.membership.group]
             self._announce()
+        if isinstance(member.worker.failure, IdentityInUse):
+            self._yield_identity(member.worker.failure)
+
+    def _yield_identity(self, error: IdentityInUse) -> None:
+        """Another process goes on in our place: every link that we made would throw one of its own out."""
+        if self._in_use is not None:
+            return
+        self._in_use = error
+        for member in self._members.values():
+            member.worker.fail(error)
+        assert self._discovery is not None
+        self._discovery.fall_silent(ENDS)
+        for connection in list(self._live().connections.values()):
+            connection.close(ENDS)
+
+    def _suspect_twin(self, address: PeerAddr) -> None:
+        """Who is in none of our groups cannot prove that two processes live; that it looks so is worth a word."""
+        text = (
+            f"identity {address.peer_id} seems to be used by another process, at {', '.join(map(str, address.endpoints))}: what "
+            "this node says of itself is contradicted there, again and again. If that is a copy of this node, stop one of them "
+            "and give it a key of its own"
+        )
+        logger.warning("%s", text)
+        for member in self._members.values():
+            worker = member.worker
+            worker.tell(GroupEvent(kind="twin suspected", term=worker.engine.term, peer=address.peer_id, text=text))
 
     async def _release(self, member: _Member) -> None:
         member.handles -= 1
@@ -343,10 +417,16 @@ class Network:
         """Hand over the leadership if there is somebody to take it, then stop for now."""
         self._members.pop(member.membership.group, None)
         self._announce()
-        await member.worker.shut_down()
+        # Some of the time is for the goodbye, and for what else runs on this node.
+        await member.worker.shut_down(within=0.6 * self._config.shutdown_timeout)
 
     async def _accept_bond(self, link: Link) -> None:
-        groups = {member.membership.group.key: member.membership for member in self._members.values()}
+        # Whom a validator keeps out gets the answer of one who asks for a group that is not here.
+        groups = {
+            member.membership.group.key: member.membership
+            for member in self._members.values()
+            if member.binder.allows(link.peer_id)
+        }
         try:
             accepted = await accept_bond(link, self._live().peer_id, groups)
         except (LinkClosed, TimeoutError):
@@ -362,8 +442,19 @@ class Network:
             return
         await member.binder.hold(bond)
 
+    async def _turn_away(self, link: Link) -> None:
+        """A peer asks for a bond as release 0.1 did."""
+        self._say_older(link.peer_id)
+        link.close(FORMER)
+
+    def _say_older(self, peer_id: PeerId) -> None:
+        """Say once of a peer that it is too old to be in a group with this node."""
+        if peer_id not in self._older and len(self._older) < MAX_OLDER:
+            self._older.add(peer_id)
+            logger.warning("%s runs an older release (0.1) and forms no group with this one; upgrade it", peer_id.short)
+
     async def _tell_about(self, link: Link) -> None:
-        await tell_about(link, self.id.key, __version__, [group_id.key for group_id in self._members])
+        await tell_about(link, self.id.key, __version__, self._own_tags())
 
     # --- inner workings
 
@@ -384,7 +475,14 @@ class Network:
 
     def _announce(self) -> None:
         assert self._discovery is not None
-        self._discovery.set_groups([group_id.key for group_id in self._members])
+        self._discovery.set_groups(self._own_tags())
+
+    def _own_tags(self) -> list[bytes]:
+        """What this node announces: a tag of its own for each of its groups."""
+        return [member.membership.tags.of(member.membership.me.peer_id) for member in self._members.values()]
+
+    def _shares_group(self, peer_id: PeerId, tags: Collection[bytes]) -> bool:
+        return any(member.membership.tags.of(peer_id) in tags for member in self._members.values())
 
     def _load_identity(self) -> SecretKey:
         if isinstance(self._identity, SecretKey):
@@ -411,6 +509,7 @@ class GroupHandle:
 
     Attributes:
         group_id: Known before it runs.
+        former: What release 0.1 made a group's id of.
     """
 
     def __init__(
@@ -423,7 +522,9 @@ class GroupHandle:
         preference: LeadershipPreference,
         config: ConsensusConfig,
         validators: tuple[Validator, ...],
+        former: Former,
         found: bool | None,
+        ask_operator: bool,
     ) -> None:
         self.network = network
         self.name = name
@@ -433,7 +534,9 @@ class GroupHandle:
         self.preference = preference
         self.config = config
         self.validators = validators
+        self.former = former
         self.found = found
+        self.ask_operator = ask_operator
         self._member: _Member | None = None
 
     async def __aenter__(self) -> Group:

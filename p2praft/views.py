@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from discovery import PeerInfo
+from p2praft.groups.archives import ArchiveInfo, ShownEntry, plain
 from p2praft.groups.group import Group
-from p2praft.groups.key import GroupId
+from p2praft.groups.key import GroupTag
+from p2praft.groups.merging import MergeInfo
 from p2praft.network import Network
 
 
@@ -22,13 +25,19 @@ def status_view(network: Network, uptime: float) -> dict[str, Any]:
     }
 
 
-def peer_view(peer: PeerInfo) -> dict[str, Any]:
-    """A peer as in the catalog."""
+def peer_view(network: Network, peer: PeerInfo) -> dict[str, Any]:
+    """A peer as in the catalog.
+
+    Its ``groups`` are the ids of those that this node is in as well. Of the others there is only the peer's tag to show.
+    """
+    shared = {
+        tag: str(group.id) for group in network.groups.values() if (tag := group.tag_of(peer.peer_id)) in peer.groups
+    }
     return {
         "peer_id": str(peer.peer_id),
         "addresses": [str(address) for address in peer.addresses],
         "tags": sorted(peer.tags),
-        "groups": sorted(str(GroupId(key)) for key in peer.groups),
+        "groups": sorted(shared.get(tag) or str(GroupTag(tag)) for tag in peer.groups),
         "rtt": peer.rtt,
         "status": peer.status,
     }
@@ -49,6 +58,7 @@ def group_view(group: Group) -> dict[str, Any]:
         "bonds": [{"peer_id": str(peer), "rtt": bond.rtt} for peer, bond in sorted(group.bonds.items())],
         "online": group.online,
         "waits_for": group.waits_for,
+        "safe": group.safe,
     }
 
 
@@ -80,6 +90,24 @@ def group_detail(network: Network, group: Group) -> dict[str, Any]:
             "match": None,
         }
         for peer in network.peers
-        if group.id.key in peer.groups and peer.peer_id not in members
+        if group.announced_by(peer) and peer.peer_id not in members
     ]
     return {**group_view(group), "applied": group.applied, "members": sorted(views, key=lambda view: view["peer_id"])}
+
+
+def archive_view(info: ArchiveInfo) -> dict[str, Any]:
+    """An archive, in a line."""
+    return asdict(info)
+
+
+def entry_view(entry: ShownEntry) -> dict[str, Any]:
+    """One entry of an archive: bytes in its commands as ``{"base64": …}``, times as ISO 8601."""
+    return {**asdict(entry), "commands": [plain(command) for command in entry.commands]}
+
+
+def merge_view(info: MergeInfo) -> dict[str, Any]:
+    """Two parts of a group that met."""
+    view = asdict(info)
+    for part in (view["this"], view["other"]):
+        part["commands"] = list(part["commands"])
+    return view

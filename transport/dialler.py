@@ -15,7 +15,7 @@ from transport.config import QuicConfig
 from transport.errors import DialError, ProofFailed, Unreachable, VersionMismatch, WrongIdentity
 from transport.handshake import KeyLog
 from transport.identity import PeerId, SecretKey
-from transport.link import Connection
+from transport.link import Connection, Replaced
 from transport.loop import SocketLoop
 from transport.quic import (
     CODE_DUPLICATE,
@@ -41,6 +41,7 @@ class Dialler(SocketLoop):
     def __init__(self, key: SecretKey, sock: socket.socket, config: QuicConfig) -> None:
         super().__init__(key, sock, config)
         self._dials: dict[PeerId, anyio.Event] = {}
+        self._replaced = Replaced()
         self._places: dict[tuple[Any, ...], tuple[anyio.Semaphore, int]] = {}
 
     async def connect(self, addr: PeerAddr, *, timeout: float = 10) -> Connection:
@@ -54,6 +55,8 @@ class Dialler(SocketLoop):
                 await anyio.lowlevel.checkpoint()
                 if (live := self._live.get(addr.peer_id)) is not None:
                     return live
+                if await self._replaced.wait(addr.peer_id):
+                    continue
                 if (dialling := self._dials.get(addr.peer_id)) is not None:
                     await dialling.wait()  # somebody else is at it
                     if addr.peer_id not in self._live and reason is None:

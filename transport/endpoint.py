@@ -24,7 +24,7 @@ from transport.errors import TransportError
 from transport.feed import Feed
 from transport.handshake import KeyLog
 from transport.identity import PeerId, SecretKey
-from transport.link import Connection, ConnectionEvent, Endpoint, Handler, Transport
+from transport.link import REPLACED, Connection, ConnectionEvent, Endpoint, Handler, Transport
 from transport.local import bind_socket
 from transport.quic import CODE_BLACK_HOLE, CODE_DUPLICATE, LINGER, QuicPeer
 from transport.quic_link import QuicLink
@@ -147,7 +147,7 @@ class QuicEndpoint(Acceptor, Dialler, Endpoint):
                 peer.close(DUPLICATE, code=CODE_DUPLICATE)
                 return
             self._live[peer.peer_id] = peer
-            standing.close(DUPLICATE if same_process else "replaced by a newer process", code=CODE_DUPLICATE)
+            standing.close(DUPLICATE if same_process else REPLACED, code=CODE_DUPLICATE)
         self._live[peer.peer_id] = peer
         self._watchers.put(ConnectionEvent(kind="up", connection=peer))
         peer.ping()
@@ -164,6 +164,7 @@ class QuicEndpoint(Acceptor, Dialler, Endpoint):
         self._no_longer_unproven(peer)
         if peer.proven and self._live.get(peer.peer_id) is peer:
             del self._live[peer.peer_id]
+            self._replaced.on_end(peer.peer_id, reason, anyio.current_time())
         if peer.proven:
             self._watchers.put(ConnectionEvent(kind="down", connection=peer, reason=reason))
 

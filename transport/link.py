@@ -191,6 +191,33 @@ class ConnectionEvent:
 
 Handler = Callable[[Link], Awaitable[None]]
 
+REPLACED = "replaced by a newer process"
+"""Why a connection ends that another process with the dialler's key has taken over. Only one that lives hears it: then two do."""
+
+
+class Replaced:
+    """Whoever was replaced dials that peer again only after a pause: else two processes with one key throw each other out so fast
+    that neither comes to say a word, and the peer cannot tell them what is wrong."""
+
+    PAUSE = 1.0
+    """Seconds."""
+
+    def __init__(self) -> None:
+        self._until: dict[PeerId, float] = {}
+
+    def on_end(self, peer_id: PeerId, reason: str, now: float) -> None:
+        """A proven connection to a peer has ended."""
+        if reason == REPLACED:
+            self._until[peer_id] = now + self.PAUSE
+
+    async def wait(self, peer_id: PeerId) -> bool:
+        """Wait until the peer may be dialled; whether that took time, in which it may have dialled us."""
+        if (until := self._until.get(peer_id)) is None:
+            return False
+        await anyio.sleep_until(until)
+        self._until.pop(peer_id, None)
+        return True
+
 
 class Endpoint(ABC):
     """A bound node: dials and accepts.

@@ -29,7 +29,7 @@ from transport.errors import (
 )
 from transport.feed import Feed
 from transport.identity import PeerId, SecretKey
-from transport.link import Connection, ConnectionEvent, Endpoint, Handler, Link, Transport
+from transport.link import REPLACED, Connection, ConnectionEvent, Endpoint, Handler, Link, Replaced, Transport
 from transport.tasks import owned_tasks
 from transport.wire import Protocol
 
@@ -194,6 +194,7 @@ class MemoryEndpoint(Endpoint):
         self.handlers: dict[str, tuple[Protocol, Handler]] = {}
         self.all_connections: set[MemoryConnection] = set()
         self._live: dict[PeerId, MemoryConnection] = {}
+        self._replaced = Replaced()
 
     @property
     def connections(self) -> Mapping[PeerId, Connection]:
@@ -205,6 +206,8 @@ class MemoryEndpoint(Endpoint):
         await anyio.lowlevel.checkpoint()
         if (live := self._live.get(addr.peer_id)) is not None:
             return live
+        with anyio.move_on_after(timeout):
+            await self._replaced.wait(addr.peer_id)
         reason = "nothing answers"
         for where in addr.endpoints:
             with anyio.move_on_after(timeout / len(addr.endpoints)):
@@ -245,11 +248,13 @@ class MemoryEndpoint(Endpoint):
         self.all_connections.discard(connection)
         if self._live.get(connection.peer_id) is connection:
             del self._live[connection.peer_id]
+            self._replaced.on_end(connection.peer_id, reason, anyio.current_time())
         self.watchers.put(ConnectionEvent(kind="down", connection=connection, reason=reason))
 
     def _pair(self, other: MemoryEndpoint, where: HostPort) -> Connection:
         if (old := other._live.get(self.peer_id)) is not None:
-            old.fail("replaced by a newer connection")  # the peer restarted
+            # The peer restarted. The old process is told, as over QUIC: it may live, if two processes have one key.
+            old.close(REPLACED)
         binding = self.network.next_binding()
         mine = MemoryConnection(self, other, binding, where, dialled=True)
         theirs = MemoryConnection(other, self, binding, self.address.endpoints[0], dialled=False)

@@ -13,13 +13,15 @@ from discovery import NetworkId, PeerEvent, PeerInfo, Peers as AsyncPeers
 from p2praft.blocking.loop import Events, Loop, Seen, When, within
 from p2praft.config import ConsensusConfig, LeadershipPreference, NetworkConfig
 from p2praft.errors import GroupClosed, OutcomeUnknown, P2PRaftError
+from p2praft.groups.archives import ArchiveInfo, Replayed, ShownEntry
 from p2praft.groups.binder import Validator
 from p2praft.groups.events import GroupEvent
 from p2praft.groups.group import BondInfo, Consistency, Group as AsyncGroup, QueryResult
 from p2praft.groups.key import GroupId, GroupKey
 from p2praft.groups.machine import StateMachine
+from p2praft.groups.merging import MergeInfo
 from p2praft.network import GroupHandle as AsyncGroupHandle, Network as AsyncNetwork
-from p2praft.raft.messages import Cursor
+from p2praft.raft.types import Cursor
 from transport import PeerAddr, PeerId, SecretKey, Transport
 
 
@@ -58,6 +60,8 @@ class Group:
     config = Seen[ConsensusConfig]()
     leader = Seen[PeerId | None]()
     is_leader = Seen[bool]()
+    met = Seen[MergeInfo | None]()
+    left_aside = Seen[Mapping[int, str]]()
     role = Seen[str]()
     term = Seen[int]()
     committed = Seen[int]()
@@ -67,6 +71,8 @@ class Group:
     bonds = Seen[Mapping[PeerId, BondInfo]]()
     online = Seen[bool]()
     waits_for = Seen[str | None]()
+    safe = Seen[bool]()
+    losable = Seen[tuple[PeerId, ...]]()
     failure = Seen[P2PRaftError | None]()
 
     def __init__(self, loop: Loop, inner: AsyncGroup) -> None:
@@ -111,6 +117,38 @@ class Group:
     def recover(self, lost: Sequence[PeerId] | None = None, *, timeout: float = 30) -> list[PeerId]:
         """Declare voters lost for ever."""
         return self._loop.call(lambda: self._inner.recover(lost, timeout=timeout))
+
+    def abandon(self, *, timeout: float = 30) -> None:
+        """Give up what this member holds, and join the part of the group that works."""
+        self._loop.call(lambda: self._inner.abandon(timeout=timeout))
+
+    def merge(self, *, timeout: float = 30) -> None:
+        """Let this part of the group end in favour of the one that it has met."""
+        self._loop.call(lambda: self._inner.merge(timeout=timeout))
+
+    def archives(self) -> list[ArchiveInfo]:
+        """The ended histories that this member has kept."""
+        return self._loop.call(self._inner.archives)
+
+    def archive_show(self, number: int, last: int = 20) -> list[ShownEntry]:
+        """The last entries of an archive, with their commands."""
+        return self._loop.call(self._inner.archive_show, number, last)
+
+    def archive_export(self, number: int) -> Iterator[dict[str, Any]]:
+        """All of an archive as values that JSON knows."""
+        return self._loop.call(self._inner.archive_export, number)
+
+    def archive_commands(self, number: int) -> list[Any]:
+        """The commands that :meth:`archive_replay` would execute."""
+        return self._loop.call(self._inner.archive_commands, number)
+
+    def archive_replay(self, number: int, *, timeout: float = 10) -> Replayed:
+        """Execute the commands of an archive again, as new commands."""
+        return self._loop.call(lambda: self._inner.archive_replay(number, timeout=timeout))
+
+    def announced_by(self, peer: PeerInfo) -> bool:
+        """Whether a peer of the catalog says that it is in this group."""
+        return self._loop.see(lambda: self._inner.announced_by(peer))
 
     def events(self) -> Events[GroupEvent]:
         """What happens from now on."""
@@ -236,6 +274,7 @@ class Network:
         consensus: ConsensusConfig | None = None,
         validators: Sequence[Validator] = (),
         found: bool | None = None,
+        on_meeting: str = "seal",
     ) -> GroupHandle:
         """Join a group while the context lasts, as of :meth:`p2praft.Network.group`."""
         handle = self._inner.group(
@@ -246,6 +285,7 @@ class Network:
             consensus=consensus,
             validators=validators,
             found=found,
+            on_meeting=on_meeting,
         )
         return GroupHandle(self._loop, handle)
 

@@ -116,6 +116,10 @@ def _translated(request: Request) -> tuple[str, str, dict[str, Any], bytes | Non
             return "GET", f"/v1/{what}", {}, None
         case {"op": "explain", "peer": peer}:
             return "GET", f"/v1/peers/{quote(peer, safe='')}", {}, None
+        case {"op": "archive", "action": "list"}:
+            return "GET", f"/v1/groups/{group}/archives", {}, None
+        case {"op": "archive", "action": "show", "number": number, "last": last}:
+            return "GET", f"/v1/groups/{group}/archives/{int(number)}", {"last": last}, None
         case {"op": "transfer"}:
             return "POST", f"/v1/groups/{group}/transfer", {"to": request.get("to")}, None
         case {"op": "leave"}:

@@ -69,9 +69,11 @@ SECTIONS = {
     "Begin": ("demo", "up", "id"),
     "Look": ("status", "peers", "groups", "top", "doctor"),
     "Use": ("map",),
-    "Operate": ("transfer", "leave", "recover", "snapshot", "bench"),
+    "Operate": ("transfer", "leave", "recover", "abandon", "merge", "archive", "snapshot", "bench"),
 }
 HOMES = {
+    "abandon": "p2praft.cli.node_commands:abandon_command",
+    "archive": "p2praft.cli.archive_commands:archive_group",
     "bench": "p2praft.cli.bench:bench_command",
     "completion": "p2praft.cli.completion_command:completion_command",
     "demo": "p2praft.cli.demo:demo_command",
@@ -80,6 +82,7 @@ HOMES = {
     "id": "p2praft.cli.identity_commands:identity_group",
     "leave": "p2praft.cli.node_commands:leave_command",
     "map": "p2praft.cli.map_commands:map_group",
+    "merge": "p2praft.cli.node_commands:merge_command",
     "peers": "p2praft.cli.node_commands:peers_command",
     "recover": "p2praft.cli.node_commands:recover_command",
     "snapshot": "p2praft.cli.snapshot.commands:snapshot_group",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import SocketStream, TaskStatus
 
 from p2praft.cli.client import MAX_LINE, Request, line, read_line
@@ -23,7 +25,7 @@ from p2praft.errors import P2PRaftError
 from p2praft.groups.group import Consistency, Group
 from p2praft.map_operations import map_delete, map_get, map_list, map_set, map_watch
 from p2praft.network import Network
-from p2praft.views import group_detail, group_view, peer_view, status_view
+from p2praft.views import archive_view, entry_view, group_detail, group_view, merge_view, peer_view, status_view
 from transport import PeerId, TransportError
 
 logger = logging.getLogger("p2praft.control")
@@ -59,6 +61,9 @@ class ControlServer:
             "transfer": self._transfer,
             "leave": self._leave,
             "recover": self._recover,
+            "abandon": self._abandon,
+            "merge": self._merge,
+            "archive": self._archive,
             "explain": self._explain,
             "doctor": self._doctor,
             "top": self._top,
@@ -68,6 +73,8 @@ class ControlServer:
         self._streams: dict[str, Callable[[Request], AsyncGenerator[Any, None]]] = {
             "watch": self._watch,
             "backup": self._backup,
+            "export": self._export,
+            "replay": self._replay,
         }
         self.streaming = 0
 
@@ -156,7 +163,7 @@ class ControlServer:
         return status_view(self._network, anyio.current_time() - self._started)
 
     async def _peers(self, request: Request) -> Any:
-        return [peer_view(peer) for peer in self._network.peers]
+        return [peer_view(self._network, peer) for peer in self._network.peers]
 
     async def _groups(self, request: Request) -> Any:
         return [group_view(group) for group in self._network.groups.values()]
@@ -179,10 +186,57 @@ class ControlServer:
     async def _recover(self, request: Request) -> Any:
         group = self._group(request["group"])
         if request.get("dry_run"):
-            bonded = {*group.bonds, self._network.peer_id}
-            return {"lost": [str(voter) for voter in group.voters if voter not in bonded], "online": group.online}
+            return {"lost": [str(peer) for peer in group.losable], "online": group.online}
         lost = [PeerId.parse(text) for text in request["lost"]]
         return {"lost": [str(peer) for peer in await group.recover(lost, timeout=request["timeout"])]}
+
+    async def _abandon(self, request: Request) -> Any:
+        group = self._group(request["group"])
+        if request.get("dry_run"):
+            return {"position": group.log_position.index, "committed": group.committed, "online": group.online}
+        await group.abandon(timeout=request["timeout"])
+        return {"abandoned": request["group"]}
+
+    async def _merge(self, request: Request) -> Any:
+        group = self._group(request["group"])
+        if request.get("dry_run"):
+            if (met := group.met) is None:
+                raise CommandError(
+                    "NotAuthorized",
+                    f"group {group.name!r} has met no other part of itself here; its leader hears of what the others meet: ask it",
+                )
+            return merge_view(met)
+        await group.merge(timeout=request["timeout"])
+        return {"merged": request["group"]}
+
+    async def _archive(self, request: Request) -> Any:
+        group = self._group(request["group"])
+        match request["action"]:
+            case "list":
+                return [archive_view(info) for info in await group.archives()]
+            case "show":
+                shown = await group.archive_show(request["number"], request.get("last", 20))
+                return [entry_view(entry) for entry in shown]
+            case "commands":
+                return {"commands": len(await group.archive_commands(request["number"]))}
+        raise KeyError(request["action"])
+
+    async def _replay(self, request: Request) -> AsyncGenerator[Any, None]:
+        """A stream, for it takes as long as it takes; a client that goes ends it."""
+        group = self._group(request["group"])
+        yield asdict(await group.archive_replay(request["number"], timeout=request["timeout"]))
+
+    async def _export(self, request: Request) -> AsyncGenerator[Any, None]:
+        for at, value in enumerate(await self._group(request["group"]).archive_export(request["number"])):
+            if len(line({"item": value})) > MAX_LINE:
+                raise CommandError(
+                    "TooLarge",
+                    f"a piece of archive {request['number']} is larger than {MAX_LINE} bytes as JSON; in Python, "
+                    "`Group.archive_export` has no such bound",
+                )
+            if at % 64 == 0:
+                await anyio.lowlevel.checkpoint()  # the node goes on meanwhile
+            yield value
 
     async def _explain(self, request: Request) -> Any:
         return {"text": self._network.peers.explain(PeerId.parse(request["peer"]))}

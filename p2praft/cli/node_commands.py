@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
 import click
 
 from p2praft.cli.client import ask
 from p2praft.cli.options import Number, checked, group_argument, json_option, node_option
-from p2praft.cli.output import emit, execute, print_table
-from p2praft.cli.printable import printable
+from p2praft.cli.output import CommandError, emit, execute, print_table
+from p2praft.cli.printable import printable, waiting
 from transport import PeerId
+
+POLL = 0.25
+"""Seconds between two looks of ``--wait``."""
 
 
 @click.command("status")
+@click.option("--wait", type=click.Choice(("online", "safe")), help="Wait until all groups of the node are so.")
+@click.option("--timeout", type=Number(1, 86400), default=120.0, show_default=True, help="Seconds that --wait takes.")
 @node_option
 @json_option
-def status_command(node: str | None, as_json: bool) -> None:
-    """What a running node is."""
-    status = execute(ask, node, {"op": "status"}, as_json=as_json)
+def status_command(wait: str | None, timeout: float, node: str | None, as_json: bool) -> None:
+    """What a running node is.
+
+    With `--wait safe`, answer once any one voter of its groups may be stopped: every voter is there and caught up. A rolling
+    restart waits for it behind each node."""
+    status = execute(_status, node, wait, timeout, as_json=as_json)
     if as_json:
         emit(status)
         return
@@ -27,8 +39,35 @@ def status_command(node: str | None, as_json: bool) -> None:
         leader = "it leads" if group["is_leader"] else f"leader {_short(group['leader'])}"
         name = printable(group["name"])
         print(f"group    {name}: {group['role']} in term {group['term']}, {leader}, {group['committed']} committed")
-        if waits_for := group.get("waits_for"):  # a node of an older release does not say
-            print(f"         not founded yet: it {printable(waits_for)}")
+        if waits := waiting(group):
+            print(f"         {waits}")
+
+
+async def _status(node: str | None, wait: str | None, timeout: float) -> Any:
+    """The node's status, now or once its groups are as ``wait`` says; a node that restarts is waited for as well.
+
+    Raises:
+        CommandError: It does not answer, or they were not so in time.
+    """
+    deadline = anyio.current_time() + timeout
+    while True:
+        problem: CommandError | None = None
+        try:
+            status = await ask(node, {"op": "status"})
+        except CommandError as error:
+            if wait is None or error.kind != "NoNode":
+                raise
+            problem = error
+        else:
+            not_so = [group for group in status["groups"] if wait is not None and not group[wait]]
+            if not not_so:
+                return status
+            names = ", ".join(printable(group["name"]) for group in not_so)
+            hints = "".join(f"; {printable(group['name'])}: {text}" for group in not_so if (text := waiting(group)))
+            problem = CommandError("Waiting", f"not {wait} within {timeout:g} s: {names}{hints}")
+        if anyio.current_time() >= deadline:
+            raise problem
+        await anyio.sleep(POLL)
 
 
 @click.command("peers")
@@ -81,8 +120,8 @@ def groups_command(node: str | None, as_json: bool) -> None:
     columns = ["GROUP", "ROLE", "TERM", "LEADER", "COMMITTED", "VOTERS", "BONDS", "ONLINE"]
     print_table(columns, rows, shrink="VOTERS")
     for group in groups:
-        if waits_for := group.get("waits_for"):
-            print(f"{printable(group['name'])} is not founded yet: it {printable(waits_for)}")
+        if waits := waiting(group):
+            print(f"{printable(group['name'])}: {waits}")
 
 
 def peer_id_or_beginning(text: str) -> str:
@@ -135,12 +174,12 @@ def recover_command(group: str, yes: bool, timeout: float, node: str | None, as_
     """Declare GROUP's unreachable voters lost for ever, so that the rest goes on.
 
     For disks that burnt. While a voter can still come back, start it instead: what only lost voters held is lost with
-    them, and a lost voter must never come back with its old data."""
+    them. One that comes back all the same joins as a new member."""
     found = execute(ask, node, {"op": "recover", "group": group, "dry_run": True}, as_json=as_json)
     lost = found["lost"]
     if lost and not found["online"] and not yes:
         names = ", ".join(map(_short, lost))
-        question = f"Declare {names} lost for ever? They must never come back with their old data"
+        question = f"Declare {names} lost for ever? What only they hold is lost with them"
         if as_json or not click.confirm(question, default=False, err=True):
             raise click.UsageError("nothing was done; pass --yes to declare the unreachable voters lost")
     request = {"op": "recover", "group": group, "lost": lost, "timeout": timeout}
@@ -149,6 +188,85 @@ def recover_command(group: str, yes: bool, timeout: float, node: str | None, as_
         emit(result)
     else:
         print(f"{group} goes on without {', '.join(map(_short, result['lost']))}")
+
+
+@click.command("abandon", short_help="Give up what a node that waits in vain holds, and join the part that works.")
+@group_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--timeout", type=Number(1, 600), default=30.0, show_default=True, help="Seconds to wait.")
+@node_option
+@json_option
+def abandon_command(group: str, yes: bool, timeout: float, node: str | None, as_json: bool) -> None:
+    """Give up what the node holds of GROUP, and join the part of GROUP that works.
+
+    For a node that waits for others in vain, while GROUP goes on elsewhere. What it held is kept in an archive; what was
+    acknowledged here and is not known there is in that archive alone."""
+    found = execute(ask, node, {"op": "abandon", "group": group, "dry_run": True}, as_json=as_json)
+    if found["position"] and not found["online"] and not yes:
+        question = (
+            f"Give up what this node holds of {group}, {found['position']} entries? They are kept in an archive; those that the "
+            "part that works does not have are lost to it"
+        )
+        if as_json or not click.confirm(question, default=False, err=True):
+            raise click.UsageError("nothing was done; pass --yes to give up what this node holds")
+    result = execute(ask, node, {"op": "abandon", "group": group, "timeout": timeout}, as_json=as_json)
+    if as_json:
+        emit(result)
+    else:
+        print(f"{group} works on this node again, with what the others hold")
+
+
+@click.command("merge", short_help="With --on-meeting ask: end this part of a group in favour of the other.")
+@group_argument
+@click.option("--dry-run", is_flag=True, help="Only say which two parts met, and which of them ends.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--timeout", type=Number(1, 600), default=30.0, show_default=True, help="Seconds to wait.")
+@node_option
+@json_option
+def merge_command(group: str, dry_run: bool, yes: bool, timeout: float, node: str | None, as_json: bool) -> None:
+    """Let this part of GROUP end in favour of the other part that it has met; ask its leader.
+
+    What it holds is carried over as far as the state machine can, and all of it is kept in an archive."""
+    met = execute(ask, node, {"op": "merge", "group": group, "dry_run": True}, as_json=as_json)
+    if dry_run:
+        if as_json:
+            emit(met)
+        else:
+            _print_merge(group, met)
+        return
+    if met["waits"] and not yes:
+        this, other = met["this"], met["other"]
+        question = (
+            f"End this part of {group} ({_part(this)}) in favour of the other ({_part(other)})? Where both say something of the "
+            "same thing, the other's counts; what is not carried over is in an archive alone"
+        )
+        if as_json or not click.confirm(question, default=False, err=True):
+            raise click.UsageError("nothing was done; pass --yes to end this part of the group")
+    result = execute(ask, node, {"op": "merge", "group": group, "timeout": timeout}, as_json=as_json)
+    if as_json:
+        emit(result)
+    else:
+        print(f"{group} is one again on this node")
+
+
+def _print_merge(group: str, met: Mapping[str, Any]) -> None:
+    ends = "this" if met["this_ends"] else "other"
+    for name in ("this", "other"):
+        print(f"{name:5}  {_part(met[name])}: {'ends' if name == ends else 'goes on'}")
+    if met["waits"]:
+        print(f"{printable(group)} waits for `p2praft merge` here")
+    elif met["this_ends"]:
+        print("it ends by itself, or waits for `p2praft merge` at its leader")
+    else:
+        print(
+            "there is nothing to say here: the other part ends by itself, or waits for `p2praft merge` at its own leader"
+        )
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    least, most = part["commands"]
+    count = f"{least}" if least == most else f"{least} to {most}"
+    return f"history {part['history']}, up to {part['voters']} voters, {part['disks']} with disks, {count} entries with commands"
 
 
 def _short(peer: str | None) -> str:

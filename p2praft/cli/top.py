@@ -22,7 +22,7 @@ from rich.text import Text
 from p2praft.cli.client import ask_at
 from p2praft.cli.options import Number, json_option, node_option
 from p2praft.cli.output import CommandError, console, emit, execute
-from p2praft.cli.printable import printable
+from p2praft.cli.printable import printable, waiting
 from p2praft.cli.runtime import find_node
 
 try:
@@ -112,8 +112,8 @@ def frame(status: dict[str, Any], peers: list[dict[str, Any]], rates: Rates, *, 
     parts: list[RenderableType] = [head, second]
     for group in status["groups"]:
         parts += [Text(), _group_line(group, rates)]
-        if waits_for := group.get("waits_for"):  # a node of an older release does not say
-            parts.append(Text(f"not founded yet: it {printable(waits_for)}", style="yellow"))
+        if waits := waiting(group):
+            parts.append(Text(waits, style="yellow"))
         parts += [_members(group, members_of(group, me, peers))]
     if not status["groups"]:
         parts += [Text(), Text("this node serves no group", style="dim")]

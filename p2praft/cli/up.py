@@ -22,7 +22,6 @@ from p2praft.collections import MapMachine
 from p2praft.config import ConsensusConfig, LeadershipPreference, NetworkConfig
 from p2praft.errors import ConfigError, P2PRaftError
 from p2praft.groups.group import Group
-from p2praft.groups.key import GroupKey
 from p2praft.network import Network
 from transport import HostPort, QuicConfig
 
@@ -56,6 +55,7 @@ class UpOptions:
     exit_with_parent: bool
     as_json: bool
     found: bool | None = None
+    on_meeting: str = "seal"
     lan: bool = False
     qlog: str | None = None
 
@@ -84,7 +84,6 @@ async def up(options: UpOptions) -> None:
     """Run a node; returns when it was asked to stop."""
     reporter = Reporter(as_json=options.as_json)
     started = anyio.current_time()
-    key = GroupKey.from_passphrase(options.secret) if options.secret else None
     api = _api_config(options)
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with AsyncExitStack() as stack:
@@ -102,14 +101,15 @@ async def up(options: UpOptions) -> None:
                 )
             )
             group: Group | None = None
-            if options.group is not None and key is not None:
+            if options.group is not None and options.secret:
                 handle = network.group(
                     options.group,
-                    secret=key,
+                    secret=options.secret,
                     machine=MapMachine(),
                     preference=options.preference,
                     consensus=ConsensusConfig(expect=options.expect),
                     found=options.found,
+                    on_meeting=options.on_meeting,
                 )
                 group = await stack.enter_async_context(handle)
             socket = socket_path(network.peer_id)
@@ -179,7 +179,7 @@ def _say_ready(network: Network, options: UpOptions, socket: Path, page: str | N
     if options.group:
         join += ["--group", options.group]
         join += ["--secret-file", os.path.abspath(options.secret_file)] if options.secret_file else []
-        join += ["--expect", str(options.expect)] if options.expect != 1 else []  # part of the group's identity
+        join += ["--expect", str(options.expect)] if options.expect != 1 else []
     out = console()
     out.print(f"ready [bold]{network.address}[/bold]")
     if page:
@@ -199,7 +199,7 @@ async def _report_group(group: Group, reporter: Reporter, tasks: TaskGroup) -> N
     async for event in group.events():
         if event.kind in ("bond formed", "bond lost", "role"):
             continue
-        if event.kind == "refused" and not reporter.as_json:
+        if event.kind in ("refused", "no members", "twin", "twin suspected") and not reporter.as_json:
             continue  # the log on standard error has said so already
         peer = str(event.peer) if event.peer else None
         reporter.event(event.kind, f"group {group.name}: {event.text}", group=group.name, term=event.term, peer_id=peer)
@@ -252,7 +252,7 @@ async def _report_majority(group: Group, reporter: Reporter) -> None:
 def _what_is_missing(group: Group) -> tuple[str, str]:
     """The event's name, and what to say of a group that has no leader."""
     members = group.members
-    if (waits_for := group.waits_for) is not None:
+    if (waits_for := group.waits_for) is not None and not group.voters:
         text = f"group {group.name} is not founded yet: it {waits_for}; `p2praft doctor` says why others do not come"
         return "waiting", text
     away = [member.peer_id.short for member in members if member.voter and not member.bonded]

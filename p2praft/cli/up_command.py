@@ -66,10 +66,17 @@ from transport import HostPort, PeerAddr, TransportError
     default=1,
     show_default=True,
     metavar="N",
-    help="Found the group only once N members that may vote are there; all members need the same N.",
+    help="Found the group only once N members that may vote are there; give all members the same N.",
 )
 @click.option("--found", is_flag=True, help="Begin the group alone if need be, though the seeds do not answer.")
 @click.option("--join", is_flag=True, help="Never begin the group; wait for a member that has it.")
+@click.option(
+    "--on-meeting",
+    type=click.Choice(["seal", "ask"]),
+    default="seal",
+    show_default=True,
+    help="Where two parts of the group meet that were founded apart: end the lower one, or ask.",
+)
 @click.option("--tag", "tags", type=UNICODE, multiple=True, metavar="T", help="A word that others see; repeatable.")
 @click.option(
     "--data-dir", type=click.Path(), metavar="DIR", help="Keep identity and logs there; without it all lives in memory."
@@ -108,6 +115,7 @@ def up_command(
     expect: int,
     found: bool,
     join: bool,
+    on_meeting: str,
     tags: tuple[str, ...],
     data_dir: str | None,
     qlog: str | None,
@@ -172,6 +180,7 @@ def up_command(
         preference=preference,
         expect=expect,
         found=True if found else False if join else None,
+        on_meeting=on_meeting,
         tags=tags,
         data_dir=data_dir,
         qlog=qlog,

@@ -23,6 +23,8 @@ ELSEWHERE = {
     **dict.fromkeys(("del", "rm"), "map delete"),
     **dict.fromkeys(("backup", "save"), "snapshot save"),
     **dict.fromkeys(("restore",), "snapshot restore"),
+    **dict.fromkeys(("archives", "histories"), "archive list"),
+    **dict.fromkeys(("replay",), "archive replay"),
     **dict.fromkeys(("keygen", "key", "init"), "id new"),
     **dict.fromkeys(("version",), "--version"),
 }

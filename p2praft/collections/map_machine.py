@@ -80,7 +80,13 @@ class MapMachine(StructureMachine):
         super().__init__()
         self._entries: SortedMap[str, Stored] = SortedMap()
         self._ends: SortedMap[tuple[float, str], None] = SortedMap()
-        self.commands = {"write": self._write, "tick": self._tick}
+        self.commands = {
+            "write": self._write,
+            "tick": self._tick,
+            "jump": self._jump,
+            "carry": self._carry,
+            "carry delete": self._carry_delete,
+        }
 
     # --- time
 
@@ -111,9 +117,7 @@ class MapMachine(StructureMachine):
         """Set and delete keys at once, if all that are named in ``expected`` are at those versions (0: are not there)."""
         _check(sets, deletes, ttl)
         for key in (*(expected or ()), *(key for key, _ in sets), *deletes):
-            stored = self._entries.get(key)
-            if stored is not None and stored[2] is not None and stored[2] <= self.time:
-                self._remove(key, "expire")  # its time is over, though the sweep has not come to it
+            self._expire(key)
         for key, version in (expected or {}).items():
             found = self._entries.get(key)
             if (found[1] if found else 0) != version:
@@ -123,6 +127,12 @@ class MapMachine(StructureMachine):
             self._set(key, value, ends)
         removed = sum(self._remove(key, "delete") for key in deletes)
         return [True, self.version, removed]
+
+    def _expire(self, key: str) -> None:
+        """Remove an entry whose time is over, though the sweep has not come to it."""
+        stored = self._entries.get(key)
+        if stored is not None and stored[2] is not None and stored[2] <= self.time:
+            self._remove(key, "expire")
 
     def _set(self, key: str, value: bytes, ends: float | None) -> None:
         before = self._entries.get(key)
@@ -142,6 +152,61 @@ class MapMachine(StructureMachine):
             self._ends = self._ends.delete((stored[2], key))
         self.history.add((kind, key), len(key) + OVERHEAD)
         return True
+
+    # --- another history's changes
+
+    def reconcile(self, sealed: MapSnapshot, base: MapSnapshot | None) -> Iterator[list[Any]]:
+        """What changed in a history that ended, as commands that give way to what the living one has.
+
+        A key that was set is set here if it is not here, or stands as it stood where the two branched. A key that was deleted
+        is deleted here if it stands as it stood there. Anything else is a conflict: what is here stays. Versions are this
+        history's own, and jump above the other's first, so that none is used twice.
+        """
+        before = base.state if base is not None else MapState(SortedMap(), 0, 0.0)
+        if sealed.state.version == before.version:
+            return
+        yield ["jump", sealed.state.version]
+        for key, (value, version, ends) in sealed.state.items():
+            known = before.entries.get(key)
+            if known is None or known[1] != version:
+                yield ["carry", key, value, ends, known[1] if known is not None else 0]
+        for key, (_, version, ends) in before.items():
+            ran_out = ends is not None and ends <= sealed.state.time  # it does so here, too, by itself
+            if not ran_out and sealed.state.entries.get(key) is None:
+                yield ["carry delete", key, version]
+
+    def conflict(self, result: Any) -> str | None:
+        return str(result[1]) if isinstance(result, list) and len(result) == 2 and result[0] == "conflict" else None
+
+    def _jump(self, ctx: ApplyContext, version: int) -> None:
+        """Go on above a version. Watchers that have seen less get a reset: there is nothing to tell them step by step."""
+        if version > self.version:
+            self.history = History(version)
+
+    def _carry(self, ctx: ApplyContext, key: str, value: bytes, ends: float | None, known: int) -> list[Any] | None:
+        """Set a key that is not here, or is here at version ``known``; its time to live ends when it would have ended."""
+        _check([(key, value)], (), None)
+        self._expire(key)
+        found = self._entries.get(key)
+        if found is not None and found[1] != known:
+            return None if (found[0], found[2]) == (value, ends) else ["conflict", key]
+        if ends is None or ends > self.time:
+            self._set(key, value, ends)
+        elif found is not None:
+            self._remove(key, "expire")
+        return None
+
+    def _carry_delete(self, ctx: ApplyContext, key: str, known: int) -> list[Any] | None:
+        """Delete a key that is here at version ``known``."""
+        _check((), [key], None)
+        self._expire(key)
+        found = self._entries.get(key)
+        if found is None:
+            return None
+        if found[1] != known:
+            return ["conflict", key]
+        self._remove(key, "delete")
+        return None
 
     # --- snapshots
 

@@ -1,7 +1,7 @@
 """Bonds: a link between two members of a group, opened with a mutual proof that both hold its key.
 
-The opener proves first. The proof covers the connection's channel binding, the direction, both PeerIds and the
-opener's incarnation, so it is worth nothing on any other connection. The acceptor answers ``refused`` alike whether
+The opener proves first. The proof covers the connection's channel binding, the direction, both PeerIds and what the opener
+says of its memory and its process, so it is worth nothing on any other connection. The acceptor answers ``refused`` alike whether
 it has no such group or the proof is bad, after the same computation.
 """
 
@@ -15,9 +15,12 @@ from typing import Annotated, ClassVar
 
 import anyio
 
-from p2praft.groups.key import GroupId, GroupKey, proof
-from p2praft.raft import messages as raft
+from p2praft.groups.key import GroupId, GroupKey, Tags, proof
+from p2praft.groups.twins import Nonce, Process, Start
 from p2praft.raft.effects import Outgoing
+from p2praft.raft.histories.entries import HistoryId
+from p2praft.raft.messages import Message
+from p2praft.raft.types import Member
 from transport import Connection, Link, LinkClosed, LinkFull, PeerId, Protocol
 from transport.wire import Size
 
@@ -36,11 +39,13 @@ Features = Annotated[tuple[Annotated[str, Size(1, 32)], ...], Size(0, 64)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BondRequest:
-    """The opener names the group, says which memory it has, and proves that it holds the key."""
+    """The opener names the group, says which memory it has and which process it is, and proves that it holds the key."""
 
     group: Annotated[bytes, Size(16, 16)]
     incarnation: Incarnation
     volatile: bool
+    process: Nonce
+    start: Start
     features: Features
     proof: Proof
 
@@ -51,6 +56,8 @@ class BondResponse:
 
     incarnation: Incarnation
     volatile: bool
+    process: Nonce
+    start: Start
     features: Features
     proof: Proof
 
@@ -59,37 +66,75 @@ class BondResponse:
 class Envelope:
     """A Raft message and the history that it speaks of."""
 
-    history: raft.HistoryId
-    message: raft.Message
+    history: HistoryId
+    message: Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departure:
-    """The sender stops now: its bond is broken by intent, there is nothing to wait for."""
+    """The sender stops now: its bond is broken by intent, there is nothing to wait for.
+
+    Attributes:
+        ended: Whether its incarnation ends with it: its memory goes.
+    """
 
     wire_tag: ClassVar[int] = 1
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twin:
+    """The sender has met two processes with the receiver's identity, and both live.
+
+    Attributes:
+        one: The process at the receiver's end of this bond, as the sender sees it.
+        other: The other process.
+    """
+
+    one: Process
+    other: Process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed:
+    """The sender is another member from here on: its former incarnation has ended, and promises nothing any more.
+
+    Attributes:
+        incarnation: The new one, above the former.
+    """
+
+    incarnation: Incarnation
 
 
 BOND = Protocol(
-    name="bond/1",
-    messages={1: BondRequest, 2: BondResponse, 3: Envelope, 4: Departure},
+    name="bond/2",
+    messages={1: BondRequest, 2: BondResponse, 3: Envelope, 4: Departure, 5: Twin, 6: Renewed},
     max_frame=4 * 1024 * 1024,
     window=16 * 1024 * 1024,
 )
+FORMER_BOND = Protocol(name="bond/1", messages={}, max_frame=1024)
+"""What members of release 0.1 ask for. It is not spoken: who asks is told so, and a person as well."""
+FORMER = "this node forms no group with members of release 0.1; upgrade them"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Bond:
     """A proven link to one member.
 
     Attributes:
-        member: Who is at the other end, with which memory.
+        member: Who is at the other end, with which memory; it may become a later incarnation.
         link: The link.
+        process: The nonce of the process at the other end.
+        start: Which opening of its storage that is.
+        own: The incarnation that the other end knows us by.
         features: What both sides can do beyond the first version.
     """
 
-    member: raft.Member
+    member: Member
     link: Link
+    process: bytes
+    start: int
+    own: bytes
     features: frozenset[str] = frozenset()
 
     @property
@@ -104,27 +149,52 @@ class Bond:
         except (LinkFull, LinkClosed):
             return
 
+    def renew(self, incarnation: bytes) -> None:
+        """Have the other end know which incarnation we are, before anything else that is sent; else the bond breaks."""
+        if incarnation == self.own:
+            return
+        self.own = incarnation
+        try:
+            self.link.send_nowait(Renewed(incarnation=incarnation))
+        except LinkFull:
+            self.link.close("it is too full to say that this member is another one now")
+        except LinkClosed:
+            return
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True, eq=False)
 class Membership:
     """What one side brings to the handshake.
 
     Attributes:
         group: Which group.
         key: Its secret.
-        me: This member.
+        me: This member; it may become a later incarnation of itself.
+        process: 16 random bytes, new in every process.
+        start: Which opening of the member's storage this is.
         features: What it can do beyond the first version.
+        tags: Recognise the group's other members.
     """
 
     group: GroupId
     key: GroupKey
-    me: raft.Member
+    me: Member
+    process: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+    start: int = 1
     features: tuple[str, ...] = field(default_factory=lambda: FEATURES)
+    tags: Tags = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.tags = Tags(self.key, self.group)
 
     @property
     def bond_key(self) -> bytes:
         """What proofs are made with."""
         return self.key.derive(b"bond")
+
+    def proof(self, role: bytes, verifier: PeerId, link: Link) -> bytes:
+        """That this member holds the key, for one other on one connection."""
+        return _proof(self.bond_key, self.group.key, role, self.me, self.process, self.start, verifier, link)
 
 
 async def open_bond(connection: Connection, own: Membership) -> Bond:
@@ -136,27 +206,31 @@ async def open_bond(connection: Connection, own: Membership) -> Bond:
     """
     with anyio.fail_after(HANDSHAKE_TIMEOUT):
         link = await connection.open(BOND)
+        known_as = own.me.incarnation
         try:
             await link.send(
                 BondRequest(
                     group=own.group.key,
                     incarnation=own.me.incarnation,
                     volatile=own.me.volatile,
+                    process=own.process,
+                    start=own.start,
                     features=own.features,
-                    proof=_proof(own.bond_key, own.group.key, b"opener", own.me, link.peer_id, link),
+                    proof=own.proof(b"opener", link.peer_id, link),
                 )
             )
             response = await link.receive()
             if not isinstance(response, BondResponse):
                 raise LinkClosed("the peer did not answer the bond request")
-            member = raft.Member(link.peer_id, response.incarnation, response.volatile)
-            expected = _proof(own.bond_key, own.group.key, b"acceptor", member, own.me.peer_id, link)
+            member = Member(link.peer_id, response.incarnation, response.volatile)
+            process, start = response.process, response.start
+            expected = _proof(own.bond_key, own.group.key, b"acceptor", member, process, start, own.me.peer_id, link)
             if not hmac.compare_digest(expected, response.proof):
                 raise LinkClosed("the peer does not hold the group's key")
         except BaseException:
             link.close(REFUSED)
             raise
-    return Bond(member, link, _shared(own, response.features))
+    return Bond(member, link, process, start, known_as, _shared(own, response.features))
 
 
 async def accept_bond(link: Link, me: PeerId, groups: Mapping[bytes, Membership]) -> tuple[Bond, bytes] | None:
@@ -172,30 +246,43 @@ async def accept_bond(link: Link, me: PeerId, groups: Mapping[bytes, Membership]
             link.close(REFUSED)
             return None
         own = groups.get(request.group)
-        member = raft.Member(link.peer_id, request.incarnation, request.volatile)
+        member = Member(link.peer_id, request.incarnation, request.volatile)
         # An unknown group costs the same derivation and comparison as a known one, with a key nobody has.
         key = own.key if own else GroupKey(secrets.token_bytes(32))
-        expected = _proof(key.derive(b"bond"), request.group, b"opener", member, me, link)
+        process, start = request.process, request.start
+        expected = _proof(key.derive(b"bond"), request.group, b"opener", member, process, start, me, link)
         proven = hmac.compare_digest(expected, request.proof)
         if own is None or not proven:
             link.close(REFUSED)
             return None
+        known_as = own.me.incarnation
         await link.send(
             BondResponse(
                 incarnation=own.me.incarnation,
                 volatile=own.me.volatile,
+                process=own.process,
+                start=own.start,
                 features=own.features,
-                proof=_proof(own.bond_key, own.group.key, b"acceptor", own.me, link.peer_id, link),
+                proof=own.proof(b"acceptor", link.peer_id, link),
             )
         )
-    return Bond(member, link, _shared(own, request.features)), request.group
+    return Bond(member, link, process, start, known_as, _shared(own, request.features)), request.group
 
 
 def _shared(own: Membership, theirs: tuple[str, ...]) -> frozenset[str]:
     return frozenset(own.features).intersection(theirs)
 
 
-def _proof(bond_key: bytes, group: bytes, role: bytes, prover: raft.Member, verifier: PeerId, link: Link) -> bytes:
+def _proof(
+    bond_key: bytes,
+    group: bytes,
+    role: bytes,
+    prover: Member,
+    process: bytes,
+    start: int,
+    verifier: PeerId,
+    link: Link,
+) -> bytes:
     return proof(
         bond_key,
         b"p2praft/1 bond",
@@ -206,4 +293,6 @@ def _proof(bond_key: bytes, group: bytes, role: bytes, prover: raft.Member, veri
         verifier.key,
         prover.incarnation,
         bytes([prover.volatile]),
+        process,
+        start.to_bytes(8, "big"),
     )

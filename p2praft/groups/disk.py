@@ -20,8 +20,8 @@ from p2praft.storage import Storage
 
 logger = logging.getLogger("p2praft.group")
 
-Queued = tuple[Write | ChunkWrite, Callable[[], None] | None]
-"""What to write, and whom to tell."""
+Queued = tuple[Write | ChunkWrite | None, Callable[[], None] | None]
+"""What to write, if anything, and whom to tell."""
 
 
 class DiskWriter:
@@ -46,8 +46,8 @@ class DiskWriter:
         self._queue: SimpleQueue[Queued | None] = SimpleQueue()
         self._stopped = False
 
-    def put(self, write: Write | ChunkWrite, done: Callable[[], None] | None) -> None:
-        """Have ``write`` made durable, and ``done`` called then."""
+    def put(self, write: Write | ChunkWrite | None, done: Callable[[], None] | None) -> None:
+        """Have ``write`` made durable, and ``done`` called then; without a write, once all that was put before is durable."""
         self._queue.put((write, done))
 
     def stop(self) -> None:
@@ -65,7 +65,7 @@ class DiskWriter:
         while batch := self._next():
             began = time.monotonic()
             try:
-                self._storage.write([write for write, _ in batch])
+                self._storage.write([write for write, _ in batch if write is not None])
             except Exception as error:  # whatever it is: nothing was promised that is not there
                 if not isinstance(error, StorageError):
                     logger.exception("a bug of ours in the storage")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import anyio
 
+from discovery import PeerInfo
 from p2praft.config import ConsensusConfig
 from p2praft.errors import (
     CommandFailed,
@@ -20,16 +21,21 @@ from p2praft.errors import (
     OutcomeUnknown,
     P2PRaftError,
 )
+from p2praft.groups.archives import ArchiveInfo, Replayed, ShownEntry
+from p2praft.groups.bond import Membership
 from p2praft.groups.events import GroupEvent
-from p2praft.groups.gate import expected_in_words, in_words
 from p2praft.groups.key import GroupId
 from p2praft.groups.machine import StateMachine
 from p2praft.groups.members import MemberInfo, members_of
+from p2praft.groups.merging import MergeInfo, merge_info
 from p2praft.groups.proposals import Call
 from p2praft.groups.waiting import Flag
+from p2praft.groups.waits import LOSABLE, waits_in_words
 from p2praft.groups.when import When
 from p2praft.groups.worker import Worker
-from p2praft.raft.messages import MAX_COMMAND, MAX_ENTRY, Cursor
+from p2praft.raft.entries import MAX_COMMAND, MAX_ENTRY
+from p2praft.raft.histories.states import Wait
+from p2praft.raft.types import Cursor, Member
 from transport import PeerId
 
 
@@ -80,20 +86,21 @@ class Group:
     Calls made one after the other on one handle take effect in that order, also if they overlap in time.
     """
 
-    def __init__(self, group_id: GroupId, worker: Worker) -> None:
-        self._id = group_id
+    def __init__(self, membership: Membership, worker: Worker) -> None:
+        self._membership = membership
         self._worker = worker
         self._encode = worker.applier.machine.encode
         self._decode = worker.applier.machine.decode
         self._when = When(self, worker)
         self._span: Span | None = None
+        self._operator: str | None = None
 
     # --- state
 
     @property
     def id(self) -> GroupId:
-        """Of key, name, network, settings, state machine and validators."""
-        return self._id
+        """Of key, network, name, and the state machine's name."""
+        return self._membership.group
 
     @property
     def name(self) -> str:
@@ -102,7 +109,8 @@ class Group:
 
     @property
     def config(self) -> ConsensusConfig:
-        """The settings all members share."""
+        """The settings in force: the group's, whatever this member was told, and this member's own ``forward_timeout`` and
+        ``query_timeout``."""
         return self._worker.config
 
     @property
@@ -114,9 +122,7 @@ class Group:
     def leader(self) -> PeerId | None:
         """Who leads, as far as this member knows."""
         leader = self._worker.engine.leader
-        if leader is None or not self._worker.engine.ctx.founded:
-            return None
-        return leader.peer_id
+        return leader.peer_id if leader is not None else None
 
     @property
     def is_leader(self) -> bool:
@@ -127,7 +133,9 @@ class Group:
     def role(self) -> str:
         """``leader``, ``candidate``, ``follower`` or ``observer``."""
         name = self._worker.engine.role.name
-        return "observer" if name == "follower" and self._worker.preference.is_observer else name
+        if name == "follower" and self._worker.preference.is_observer:
+            return "observer"
+        return "candidate" if name == "founder" else name
 
     @property
     def term(self) -> int:
@@ -164,6 +172,14 @@ class Group:
         """This member, those bonded with it, and voters that are away; in order."""
         return members_of(self._worker)
 
+    def announced_by(self, peer: PeerInfo) -> bool:
+        """Whether a peer of the catalog says that it is in this group; only members can tell."""
+        return self._membership.tags.announced_by(peer)
+
+    def tag_of(self, peer_id: PeerId) -> bytes:
+        """What a member announces of this group, 16 bytes: one of its :attr:`PeerInfo.groups`."""
+        return self._membership.tags.of(peer_id)
+
     @property
     def online(self) -> bool:
         """Whether commands can be expected to succeed: a leader is known, reachable, and has committed."""
@@ -171,17 +187,23 @@ class Group:
 
     @property
     def waits_for(self) -> str | None:
-        """What the group waits for before it is founded, as this member sees it: a clause for people, without a subject.
+        """What the group waits for, as this member sees it: a clause for people, without a subject.
 
-        None once there is a history, committed or not, and when the group is closed.
+        None while it waits for nothing, and when the group is closed.
         """
         worker = self._worker
-        if worker.closed or worker.engine.voters:
+        if worker.closed:
             return None
-        if worker.waits_for is not None:
-            return in_words(worker.waits_for)
         here = sum(member.bonded and member.observer is not True for member in self.members)
-        return expected_in_words(self.config.expect, here)
+        return waits_in_words(worker.engine.status(), worker.waits_for, expect=self.config.expect, here=here)
+
+    @property
+    def safe(self) -> bool:
+        """Whether any one voter may be stopped: every voter of the set is there, caught up, and still what it was.
+
+        By the leader's last word; False without a leader.
+        """
+        return not self._worker.closed and self._worker.engine.safe
 
     @property
     def catching_up(self) -> tuple[str, int, int] | None:
@@ -322,48 +344,201 @@ class Group:
         await worker.wait_done()
 
     async def recover(self, lost: Sequence[PeerId] | None = None, *, timeout: float = 30) -> list[PeerId]:
-        """Declare voters lost for ever, so that those that are left go on: for disks that burnt, which nothing can prove.
+        """Declare members lost for ever, so that those that are left go on: for disks that burnt, which nothing can prove.
 
-        What no remaining voter holds is lost with them. Whoever was declared lost must never come back with its old
-        data: a node that tries is refused, and says so. Ask one remaining voter; it tells the others.
+        What no remaining member holds is lost with them. A machine that was declared lost and comes back with its old data
+        goes on as a new member. Ask one remaining member, an observer too; it tells the others.
 
         Args:
-            lost: Whom; None for every voter that this member is not bonded with now.
+            lost: Whom; None for those that this member waits for now (:attr:`waits_for` names them).
             timeout: Seconds to wait until the group works again.
 
         Returns:
             Who was declared lost.
 
         Raises:
-            NotAuthorized: The group works, or this member is none of its voters, or one of ``lost`` is there.
-            Offline: The voters that are left did not elect a leader in time.
+            NotAuthorized: The group works, or there is nobody to declare lost, or one of ``lost`` is there.
+            Offline: Those that are left did not elect a leader in time.
         """
         worker = self._worker
-        voters = worker.engine.voters
         if self.online:
             raise NotAuthorized(f"group {self.name!r} has a leader and works; there is nothing to recover")
-        if worker.me not in voters:
-            raise NotAuthorized(f"this member is no voter of group {self.name!r}; ask one that is")
-        gone = [
-            member
-            for member in voters
-            if member != worker.me and (member.peer_id not in worker.bonds if lost is None else member.peer_id in lost)
-        ]
-        present = [member.peer_id.short for member in gone if member.peer_id in worker.bonds]
-        if present:
-            raise NotAuthorized(f"cannot declare {', '.join(present)} lost: it is bonded with this member now")
+        gone = self._losable() if lost is None else [member for member in self._awaited() if member.peer_id in lost]
+        if present := [member.peer_id.short for member in gone if member in self._there()]:
+            raise NotAuthorized(f"cannot declare {', '.join(present)} lost: it is here, with all that it held")
         if not gone:
-            raise NotAuthorized(f"every voter of group {self.name!r} is here; there is nobody to declare lost")
-        worker.recover(gone)
+            raise NotAuthorized(
+                f"group {self.name!r} waits for no member that is away; there is nobody to declare lost ({self._situation()})"
+            )
+        with self._operating("recover"):
+            worker.recover(gone)
+            await self._until_online(timeout, "those that are left")
+        return [member.peer_id for member in gone]
+
+    @property
+    def losable(self) -> tuple[PeerId, ...]:
+        """Whom :meth:`recover` would declare lost, if nobody is named to it."""
+        return () if self.online else tuple(member.peer_id for member in self._losable())
+
+    def _losable(self) -> list[Member]:
+        there, over = self._there(), self._worker.engine.status().over
+        return [member for member in self._awaited() if member not in there and member not in over]
+
+    def _awaited(self) -> list[Member]:
+        """Those whom this member waits for, or might: in order."""
+        status = self._worker.engine.status()
+        waited = status.waits[1] if status.waits is not None and status.waits[0] in LOSABLE else ()
+        return sorted({*status.voters, *waited})
+
+    def _there(self) -> set[Member]:
+        """Members that are here. A machine whose memory was wiped is back as another one: the lost one is not here."""
+        worker = self._worker
+        return {worker.me, *(bond.member for bond in worker.bonds.values())}
+
+    async def abandon(self, *, timeout: float = 30) -> None:
+        """Give up what this member holds of the group, and join the part of it that works: what it held is kept in an archive.
+
+        For a member that waits for others in vain, while the group goes on elsewhere. What was acknowledged here and is not
+        known there is in that archive alone.
+
+        Args:
+            timeout: Seconds to wait until this member is in the part that works.
+
+        Raises:
+            NotAuthorized: The group works here, or this member holds nothing.
+            Offline: No working part of the group took it in time; what it held is in the archive all the same.
+        """
+        worker = self._worker
+        if self.online:
+            raise NotAuthorized(f"group {self.name!r} has a leader and works; there is nothing to abandon")
+        if not worker.engine.voters:
+            raise NotAuthorized(f"this member holds nothing of group {self.name!r}; there is nothing to abandon")
+        with self._operating("abandon"):
+            worker.abandon()
+            await self._until_online(timeout, "another part of the group")
+
+    async def merge(self, *, timeout: float = 30) -> None:
+        """With ``on_meeting="ask"``: let this leader's part of the group end in favour of the other one that it has met.
+
+        Args:
+            timeout: Seconds to wait until this member is in the other part.
+
+        Raises:
+            NotAuthorized: This member does not lead, or has met no part that counts more.
+            Offline: It did not happen in time; it still may.
+        """
+        worker = self._worker
+        status = worker.engine.status()
+        if status.waits is None or status.waits[0] is not Wait.OPERATOR:
+            raise NotAuthorized(
+                f"group {self.name!r} waits for no such word here; ask its leader, once that has met another part of the group"
+            )
+        with self._operating("merge"):
+            worker.allow_merge()
+            try:
+                with anyio.fail_after(timeout):
+                    while worker.engine.history == status.history or not self.online:
+                        await worker.wait_change()
+            except TimeoutError:
+                raise Offline(
+                    f"group {self.name!r} was not merged within {timeout:g} s ({self._situation()})"
+                ) from None
+
+    @property
+    def met(self) -> MergeInfo | None:
+        """The other part of the group that this member has met, and which of the two ends; None if it has met none lately.
+
+        A leader hears of what its members meet; others know only whom they are bonded with.
+        """
+        return None if self._worker.closed else merge_info(self._worker.engine.status())
+
+    @contextmanager
+    def _operating(self, what: str) -> Iterator[None]:
+        """One operator at a time: what two of them say at once need not fit together."""
+        if self._operator is not None:
+            raise NotAuthorized(
+                f"somebody else has just said `{self._operator}` to group {self.name!r} on this node; wait for what comes of that"
+            )
+        self._operator = what
+        try:
+            yield
+        finally:
+            self._operator = None
+
+    # --- archives
+
+    async def archives(self) -> list[ArchiveInfo]:
+        """The ended histories that this member has kept, the oldest first; one that cannot be read says so.
+
+        Raises:
+            StorageError: None of them can be read.
+            GroupClosed: The group is closed on this node.
+        """
+        self._worker.check_open()
+        return await self._worker.archives.look()
+
+    async def archive_show(self, number: int, last: int = 20) -> list[ShownEntry]:
+        """The last entries of an archive, with their commands.
+
+        Raises:
+            StorageError: There is none of that number, or it cannot be read or trusted.
+            GroupClosed: The group is closed on this node.
+        """
+        self._worker.check_open()
+        return await self._worker.archives.show(number, last)
+
+    async def archive_export(self, number: int) -> Iterator[dict[str, Any]]:
+        """All of an archive as values that JSON knows: first what it is, then the pieces of its state at the end, as
+        ``{"state": …}``, then the commands of its entries.
+
+        Raises:
+            StorageError: There is none of that number, or it cannot be read, trusted, or taken by the state machine.
+            GroupClosed: The group is closed on this node.
+        """
+        self._worker.check_open()
+        return await self._worker.archives.export(number)
+
+    async def archive_commands(self, number: int) -> list[Any]:
+        """The commands that :meth:`archive_replay` would execute: those that took effect there, in their order.
+
+        Raises:
+            StorageError: As for :meth:`archive_export`.
+            GroupClosed: The group is closed on this node.
+        """
+        self._worker.check_open()
+        return await self._worker.archives.commands(number)
+
+    async def archive_replay(self, number: int, *, timeout: float = 10) -> Replayed:
+        """Execute the commands of an archive again. They are new commands: what was carried over already takes effect twice.
+
+        Args:
+            number: Of the archive.
+            timeout: Seconds to wait for each 256 of them.
+
+        Raises:
+            NotAuthorized: It is being replayed at this moment.
+            StorageError: As for :meth:`archive_export`; nothing was executed.
+            Offline: There was no leader in time; the message says how many commands were executed before.
+            OutcomeUnknown: The same, and up to 256 more may have been.
+            GroupClosed: The group is closed on this node.
+        """
+        self._worker.check_open()
+        return await self._worker.archives.replay(number, lambda batch: self.execute_many(batch, timeout=timeout))
+
+    @property
+    def left_aside(self) -> Mapping[int, str]:
+        """What of this member's archives was not carried over, for people, by their number; as far as this process has seen."""
+        return dict(self._worker.archives.aside)
+
+    async def _until_online(self, timeout: float, who: str) -> None:
         try:
             with anyio.fail_after(timeout):
                 await self.when.online()
         except TimeoutError:
             raise Offline(
-                f"the voters that are left of group {self.name!r} elected no leader within {timeout:g} s "
-                f"({self._situation()}); all of them must be up and reach each other"
+                f"{who} had no leader for group {self.name!r} within {timeout:g} s ({self._situation()}); all of them must be up "
+                "and reach each other"
             ) from None
-        return [member.peer_id for member in gone]
 
     def events(self) -> AsyncIterator[GroupEvent]:
         """What happens from now on; ends when the group closes. A reader that is too slow loses the oldest of 1024."""
@@ -452,7 +627,9 @@ class Group:
     def _situation(self) -> str:
         leader = self.leader
         bonds, voters = len(self._worker.bonds), len(self._worker.engine.voters)
-        return f"leader: {leader.short if leader else 'none'}, bonded with {bonds}, voters: {voters}"
+        text = f"leader: {leader.short if leader else 'none'}, bonded with {bonds}, voters: {voters}"
+        waits_for = None if leader else self.waits_for
+        return f"{text}; it {waits_for}" if waits_for else text
 
 
 def check_size(commands: Sequence[Any], encoded: Sequence[bytes]) -> None:

@@ -1,23 +1,25 @@
-"""What the members of a group share, and what the group is called on the wire."""
+"""What the members of a group share, what the group is called on the wire, and how they recognise each other."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from discovery import NetworkId
-from p2praft.config import ConsensusConfig
+from discovery import NetworkId, PeerInfo
 from p2praft.errors import ConfigError
 from p2praft.groups.machine import pack
+from transport import PeerId
 from transport.ids import ByteId
 
 _PASSPHRASE_SALT = b"p2praft/1 group passphrase"
+KNOWN_TAGS = 16_384
+"""Peers whose tags are kept, for each group; those of others are computed again."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,21 +42,34 @@ class GroupKey:
         return cls(secrets.token_bytes(32))
 
     @classmethod
-    def from_passphrase(cls, text: str) -> GroupKey:
+    def from_passphrase(cls, text: str, *, network: NetworkId | str = "", group: str = "") -> GroupKey:
         """The key of a passphrase, by scrypt (RFC 7914; n=2**15, r=8, p=1: some 0.1 s and 32 MB).
 
-        Every member of the network sees enough of a bond's opening to try passphrases at that price each, so choose a
-        long one, or use :meth:`generate`.
+        Every member of the network sees enough of what a node announces to try passphrases at that price each, so choose
+        a long one, or use :meth:`generate`.
+
+        Args:
+            text: The passphrase.
+            network: Where the group lives: the network's name, or its id.
+            group: What the group is called.
+
+        With ``network`` and ``group`` it is the key that ``Network.group(group, secret=text)`` uses: no table of keys
+        serves for two groups. Without them it is another key, the one that release 0.1 made, and the same in each group:
+        for a program that passed it as a key then, or that has one key for several groups. A member that passes
+        the text and one that passes this key do not meet.
 
         Raises:
-            ConfigError: The passphrase is empty.
+            ConfigError: The passphrase is empty, or only one of ``network`` and ``group`` is given.
         """
         if not text:
             raise ConfigError("the group's secret is empty: give a passphrase or a GroupKey")
-        secret = hashlib.scrypt(
-            text.encode(), salt=_PASSPHRASE_SALT, n=2**15, r=8, p=1, maxmem=64 * 1024 * 1024, dklen=32
-        )
-        return cls(secret)
+        if bool(network) != bool(group):
+            raise ConfigError("network and group of a passphrase go together: give both names, or neither")
+        salt = _PASSPHRASE_SALT
+        if network:
+            where = network if isinstance(network, NetworkId) else NetworkId.of(network)
+            salt += pack([where.key, group])
+        return cls(hashlib.scrypt(text.encode(), salt=salt, n=2**15, r=8, p=1, maxmem=64 * 1024 * 1024, dklen=32))
 
     def derive(self, purpose: bytes, length: int = 32) -> bytes:
         """Key material for one purpose (HKDF-SHA256, RFC 5869)."""
@@ -67,10 +82,10 @@ class GroupKey:
 
 
 class GroupId(ByteId):
-    """Names a group: members that differ in key, settings, state machine or validators have different ones.
+    """Names a group, to those who hold its key; nobody else sees it.
 
-    The first 4 bytes are a hash of the network's and the group's name, so that members which merely mistyped the
-    secret can be told so; the other 12 are derived from the key.
+    Members that differ in key, network, group's name or state machine's name have different ones. Settings, the machine's
+    version, validators and members are not in it.
     """
 
     __slots__ = ()
@@ -78,38 +93,49 @@ class GroupId(ByteId):
     what = "group id"
 
     @classmethod
-    def of(
-        cls,
-        key: GroupKey,
-        *,
-        network: NetworkId,
-        name: str,
-        config: ConsensusConfig,
-        signature: str,
-        validators: Sequence[str] = (),
-    ) -> GroupId:
+    def of(cls, key: GroupKey, *, network: NetworkId, name: str, machine: str) -> GroupId:
         """The id of a group.
 
         Args:
             key: The secret.
             network: Where it lives.
             name: What it is called.
-            config: How it agrees.
-            signature: The state machine's.
-            validators: The validators' signatures, in order.
+            machine: The state machine's name, without its version.
         """
-        # Seconds are packed as they are declared: somebody's 1 is not another group than somebody else's 1.0.
-        settings = [
-            float(value) if item.type == "float" else value
-            for item, value in zip(fields(config), astuple(config), strict=True)
-        ]
-        what = pack([str(network), name, settings, signature, list(validators)])
-        named = hashlib.sha256(pack(["p2praft/1 group name", str(network), name])).digest()
-        return cls(named[:4] + key.derive(b"group id " + hashlib.sha256(what).digest(), 12))
+        return cls(key.derive(b"group id " + pack([network.key, name, machine]), cls.size))
 
-    def is_namesake(self, other: bytes) -> bool:
-        """Whether ``other`` is a different group of the same name."""
-        return other != self.key and other[:4] == self.key[:4]
+
+class GroupTag(ByteId):
+    """What one member announces of a group: other members recognise it, to anybody else it is 16 random bytes."""
+
+    __slots__ = ()
+    size = 16
+    what = "group tag"
+
+
+class Tags:
+    """The tags of one group: a MAC of each member's PeerId, so that nobody without the key can link two members.
+
+    Args:
+        key: The group's secret.
+        group: The group.
+    """
+
+    def __init__(self, key: GroupKey, group: GroupId) -> None:
+        self._key = key.derive(b"group tag " + group.key)
+        # Cached, for the whole catalog is looked through ten times a second.
+        self._of = lru_cache(KNOWN_TAGS)(self._compute)
+
+    def of(self, peer_id: PeerId) -> bytes:
+        """What a member announces; 16 bytes."""
+        return self._of(peer_id)
+
+    def announced_by(self, peer: PeerInfo) -> bool:
+        """Whether a peer says that it is a member. Only a holder of the key can; a bond proves it."""
+        return self._of(peer.peer_id) in peer.groups
+
+    def _compute(self, peer_id: PeerId) -> bytes:
+        return hmac.digest(self._key, peer_id.key, "sha256")[: GroupTag.size]
 
 
 def proof(bond_key: bytes, *parts: bytes) -> bytes:

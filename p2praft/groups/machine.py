@@ -15,10 +15,33 @@ import msgpack
 from p2praft.errors import CommandFailed
 from transport import PeerId
 
+MAX_DIGITS = 9
+"""Digits that a machine's version has at most."""
 SMALL = 16
 """Items up to which an inner list or dict of a snapshot is packed at once."""
 
 _PACKER = msgpack.Packer(datetime=True)
+
+
+@dataclass(frozen=True, slots=True)
+class MachineName:
+    """What a :attr:`StateMachine.signature` says.
+
+    Attributes:
+        name: Which machine: part of the GroupId.
+        version: Which version of it, at least 1: no part of the GroupId.
+    """
+
+    name: str
+    version: int = 1
+
+    @classmethod
+    def parse(cls, signature: str) -> MachineName:
+        """Of ``till/2`` the name is ``till`` and the version 2; of a text that does not end so, the whole is the name."""
+        name, _, digits = signature.rpartition("/")
+        if name and digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS and int(digits) > 0:
+            return cls(name, int(digits))
+        return cls(signature)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +69,29 @@ class StateMachine:
     datetime with a time zone); override :meth:`encode` and :meth:`decode` for other types. A tuple arrives as a list.
 
     Attributes:
-        signature: Names the machine and its version. It is part of the GroupId: members whose machines differ never
-            meet, so a change of what commands mean needs a new signature.
+        signature: Names the machine and, behind a slash, its version: ``till/2``; without one the version is 1. The name is
+            part of the GroupId: members whose machines have other names never meet. The version is not: members
+            of two versions share a group and its log, so the newer must do with each old command what the older
+            does. A machine that cannot needs a new name.
     """
 
     signature: ClassVar[str] = ""
+
+    reconcile: Any = None
+    """What is carried over when another history of the group ends in favour of the living one; None: nothing is.
+
+    Override it as a method ``reconcile(self, sealed, base)`` that gives the commands, at most 1,000,000 and 256 MiB, or write
+    ``reconcile = replay``, which carries the other history's own commands. ``sealed`` is the state at the other history's end
+    and ``base`` the state where the two branched, both as :meth:`restore` takes them; ``base`` is None if the two have nothing
+    in common. It must be a pure function of the two: the same commands in the same order on every member and at every call. It
+    is called on an instance, but must look at no state of it, least of all the living one: conditions ("only if there is none")
+    belong into the commands, which the living group applies like any other. What the commands return may report a conflict,
+    see :meth:`conflict`.
+    """
+
+    def conflict(self, result: Any) -> str | None:
+        """What a carried command's result says was not taken, for people; None if all was. Override it beside ``reconcile``."""
+        return None
 
     def apply(self, command: Any, ctx: ApplyContext) -> Any:
         """Change the state; the return value becomes the result of ``execute``.
@@ -118,6 +159,15 @@ class StateMachine:
     def decode(self, data: bytes) -> Any:
         """The value of :meth:`encode`'s bytes."""
         return unpack(data)
+
+
+def replay(machine: StateMachine, sealed: Any, base: Any) -> Iterable[Any]:
+    """Written as ``reconcile = replay``: the other history's own commands are carried over, each once and in their order.
+
+    Those are its commands behind the position where the two histories branched, or, if they have nothing in common, behind
+    the newest snapshot: what the log has. Commands that failed are left out.
+    """
+    raise TypeError("replay is not called: write `reconcile = replay` in the class of the machine")
 
 
 class NoMachine(StateMachine):

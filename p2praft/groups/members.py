@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2praft.groups.worker import Worker
-from p2praft.raft.leader import Leader
 from transport import PeerId
 
 
@@ -34,16 +33,14 @@ class MemberInfo:
 
 def members_of(worker: Worker) -> tuple[MemberInfo, ...]:
     """All members that this one knows of, in order."""
-    engine = worker.engine
+    status = worker.engine.status()
     me = worker.me.peer_id
-    voters = {member.peer_id for member in engine.voters}
-    factors = {member.peer_id: standing.factor for member, standing in engine.ctx.bonded.items() if standing}
+    voters = {member.peer_id for member in status.voters}
+    factors = {member.peer_id: factor for member, factor in status.factors.items()}
     factors[me] = worker.preference.factor
-    matches = {me: int(engine.last.index)}
-    if isinstance(engine.role, Leader):
-        matches |= {member.peer_id: int(progress.match) for member, progress in engine.role.progress.items()}
-        matches[me] = int(engine.last.index)
-    leader = engine.leader.peer_id if engine.leader is not None and engine.ctx.founded else None
+    matches = {member.peer_id: match for member, match in status.matches.items()}
+    matches[me] = int(status.last.index)
+    leader = status.leader.peer_id if status.leader is not None else None
 
     def info(peer: PeerId) -> MemberInfo:
         bond = worker.bonds.get(peer)

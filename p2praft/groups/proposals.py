@@ -8,15 +8,17 @@ has settled it, through any number of leaders.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import anyio
 
-from p2praft.errors import OutcomeUnknown
+from p2praft.errors import HistoryEnded, OutcomeUnknown
 from p2praft.groups.applier import Applied
 from p2praft.groups.stats import GroupStats
 from p2praft.groups.waiting import Flag
-from p2praft.raft.messages import Commands, Index, OpenSession
+from p2praft.raft.entries import Commands, OpenSession
 from p2praft.raft.sessions import SessionTable, Verdict
+from p2praft.raft.types import Index
 
 MAX_PENDING = 65_536
 """Commands of one member that may be unsettled; more callers wait."""
@@ -238,7 +240,10 @@ class Proposals:
         if applied.verdict is Verdict.EXPIRED:
             self.restart(now)
         elif applied.verdict is Verdict.GAP:
-            if not self._minds_gap:
+            if applied.last < self._settled_up_to:
+                # The history was born again without commands that it had acknowledged: those of ours would never follow.
+                self.restart(now)
+            elif not self._minds_gap:
                 # What was under way behind the gap runs into it as well, and was sent again already.
                 self._minds_gap = True
                 self.rewind(now)
@@ -253,20 +258,31 @@ class Proposals:
     def on_restored(self, sessions: SessionTable, now: float) -> None:
         """A snapshot was taken in place of entries that we never saw applied: its sessions say what came of ours."""
         if self._session is not None and self._session not in sessions:
-            self._forget_sent(now)
+            self._forget_sent(now, _expired)
         elif self._session is not None:
             outcomes = sessions.outcomes(self._session)
             self.on_applied(Applied(session=self._session, verdict=Verdict.REPEAT, outcomes=outcomes), now)
 
-    def _forget_sent(self, now: float) -> None:
-        """Our session has expired among entries that we did not see: whether what was sent took effect, nobody knows."""
+    def on_history_left(self, history: bytes, now: float, *, archived: bool) -> None:
+        """This member gave up a history without its end: whether what was sent in it took effect, it cannot know."""
+        name = history.hex()
+        kept = f"its log is kept in archive {name[:8]}" if archived else "its log was empty"
+
+        def failure() -> OutcomeUnknown:
+            return HistoryEnded(
+                f"this member has given up history {name[:8]} of the group ({kept}): whether this command took effect in it "
+                "cannot be known here; look at the state, then execute it anew if it is not in it",
+                name,
+            )
+
+        self._forget_sent(now, failure)
+
+    def _forget_sent(self, now: float, failure: Callable[[], OutcomeUnknown]) -> None:
+        """Whether what was sent took effect, nobody knows; what was not is proposed in another session."""
         self.rewind(now)
         while self._unsent and self._unsent[0].first:
             call = self._unsent.popleft()
-            call.failure = OutcomeUnknown(
-                "this member was away for so long that the group forgot its commands' outcomes: whether this one took effect "
-                "cannot be known; look at the state, then execute it anew if it did not"
-            )
+            call.failure = failure()
             self._release(call)
             call.finish()
         self.restart(now)
@@ -310,3 +326,10 @@ class Proposals:
         if self._room is not None and self.has_room:
             self._room.set()
             self._room = None
+
+
+def _expired() -> OutcomeUnknown:
+    return OutcomeUnknown(
+        "this member was away for so long that the group forgot its commands' outcomes: whether this one took effect "
+        "cannot be known; look at the state, then execute it anew if it did not"
+    )

@@ -7,7 +7,7 @@ leader answers, and then for the local state to reach it.
 from __future__ import annotations
 
 from p2praft.groups.waiting import Flag
-from p2praft.raft.messages import Index
+from p2praft.raft.types import Index
 
 
 class StrongRead:

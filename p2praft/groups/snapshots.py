@@ -19,11 +19,13 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from p2praft.errors import P2PRaftError
-from p2praft.groups.applier import Applier
+from p2praft.groups.absorbed import AbsorbedTable
+from p2praft.groups.applier import Applier, Tables
 from p2praft.groups.machine import StateMachine, pack, unpack
 from p2praft.raft.catchup import digest_of
 from p2praft.raft.effects import ChunkWrite, SendChunk
-from p2praft.raft.messages import MAX_CHUNK, Base, FetchedChunk, LogEntry, Snapshot
+from p2praft.raft.entries import MAX_CHUNK, Base, LogEntry, Snapshot
+from p2praft.raft.messages import FetchedChunk
 from p2praft.raft.sessions import SessionTable
 from p2praft.storage import Storage
 
@@ -54,6 +56,10 @@ class Schedule:
         self._since = 0
         self._size = 0
         self._due = False
+
+    def follow(self, every: int) -> None:
+        """Take another number of entries: the group's."""
+        self._every = every
 
     def note(self, entry: LogEntry) -> bool:
         """Count an applied entry; whether a snapshot is due behind it."""
@@ -94,7 +100,7 @@ class Snapshots:
         every: Entries between two snapshots.
         store: Queues a chunk for the storage and calls back once it is durable.
         made: Called once all chunks of a snapshot of our own are on their way to the storage.
-        taken: Called with a fetched snapshot, its sessions and its state, decoded.
+        taken: Called with a fetched snapshot, its tables and its state, decoded.
         send: Sends an asked-for chunk.
         fail: Stops the group: a fetched snapshot cannot be read.
     """
@@ -107,7 +113,7 @@ class Snapshots:
         every: int,
         store: Callable[[ChunkWrite, Callable[[], None]], None],
         made: Callable[[Making, Snapshot], None],
-        taken: Callable[[Snapshot, SessionTable, Any], None],
+        taken: Callable[[Snapshot, Tables, Any], None],
         send: Callable[[SendChunk, FetchedChunk], None],
         fail: Callable[[P2PRaftError], None],
     ) -> None:
@@ -128,6 +134,10 @@ class Snapshots:
         self._pinned_until = float("-inf")
 
     # --- the worker
+
+    def follow(self, every: int) -> None:
+        """Take another number of entries between two snapshots: the group's."""
+        self._schedule.follow(every)
 
     def on_applied(self, entry: LogEntry, base_at: Callable[[int], Base], now: float, *, fetching: bool) -> None:
         """An entry was applied: capture the state if a snapshot is due, and the storage's room for one is free."""
@@ -185,7 +195,7 @@ class Snapshots:
                 self._fail(error)
                 return
 
-    async def restore(self, snapshot: Snapshot, *, pending: bool) -> tuple[SessionTable, Any]:
+    async def restore(self, snapshot: Snapshot, *, pending: bool) -> tuple[Tables, Any]:
         """Read and decode a stored snapshot.
 
         Raises:
@@ -208,13 +218,13 @@ class Snapshots:
             return
         resets = self._resets
         try:
-            sessions, state = await self.restore(fetched, pending=True)
+            tables, state = await self.restore(fetched, pending=True)
         except P2PRaftError:
             if resets == self._resets:
                 raise
             return  # its chunks went with its history
         if resets == self._resets:
-            self._taken(fetched, sessions, state)
+            self._taken(fetched, tables, state)
 
     async def _make(self, making: Making) -> None:
         digests: list[bytes] = []
@@ -251,10 +261,12 @@ class Snapshots:
             data = self._storage.chunk(request.number)
         self._send(request, FetchedChunk(digest=request.digest, number=request.number, data=data))
 
-    def _decode(self, snapshot: Snapshot, pending: bool) -> tuple[SessionTable, Any]:
+    def _decode(self, snapshot: Snapshot, pending: bool) -> tuple[Tables, Any]:
         chunks = self._chunks(snapshot, pending)
         try:
-            return decode(self._applier.machine, chunks)
+            tables, state = decode(self._applier.machine, chunks)
+            tables.genesis = snapshot.base.past.genesis
+            return tables, state
         except P2PRaftError:
             raise
         except Exception as error:  # user code
@@ -271,32 +283,39 @@ class Snapshots:
 
 
 def encode(applier: Applier) -> Iterator[bytes]:
-    """The applier's state as of now, in pieces: the sessions with their length before them, then the machine's own."""
-    sessions = pack(applier.sessions.dump())
+    """The applier's state as of now, in pieces: the tables with their length before them, then the machine's own."""
+    head = pack({"sessions": applier.sessions.dump(), "absorbed": applier.absorbed.dump()})
     machine: StateMachine = applier.machine
     pieces = machine.chunks(machine.snapshot())
 
     def all_pieces() -> Iterator[bytes]:
-        yield _LENGTH.pack(len(sessions)) + sessions
+        yield _LENGTH.pack(len(head)) + head
         yield from pieces
 
     return all_pieces()
 
 
-def decode(machine: StateMachine, chunks: Iterable[bytes]) -> tuple[SessionTable, Any]:
-    """The sessions and the machine's snapshot that :func:`encode` made; the machine itself is left as it is."""
+def decode(machine: StateMachine, chunks: Iterable[bytes]) -> tuple[Tables, Any]:
+    """The tables and the machine's snapshot that :func:`encode` made; the machine itself is left as it is.
+
+    What release 0.1 made begins with the list of sessions alone.
+    """
     rest = iter(chunks)
-    head = bytearray()
-    while len(head) < _LENGTH.size or len(head) < _LENGTH.size + _LENGTH.unpack_from(head)[0]:
-        head += next(rest)
-    end = _LENGTH.size + _LENGTH.unpack_from(head)[0]
-    sessions = SessionTable.load(unpack(bytes(head[_LENGTH.size : end])))
+    data = bytearray()
+    while len(data) < _LENGTH.size or len(data) < _LENGTH.size + _LENGTH.unpack_from(data)[0]:
+        data += next(rest)
+    end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+    head = unpack(bytes(data[_LENGTH.size : end]))
+    if isinstance(head, list):
+        tables = Tables(sessions=SessionTable.load(head))
+    else:
+        tables = Tables(SessionTable.load(head["sessions"]), AbsorbedTable.load(head["absorbed"]))
 
     def tail() -> Iterator[bytes]:
-        yield bytes(head[end:])
+        yield bytes(data[end:])
         yield from rest
 
-    return sessions, machine.join(tail())
+    return tables, machine.join(tail())
 
 
 def cut(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -87,6 +87,10 @@ class When:
         """Wait until that is not so."""
         await self._until(lambda: not self._group.online)
 
+    async def safe(self) -> None:
+        """Wait until any one voter may be stopped: every voter is there, caught up, and still what it was."""
+        await self._until(lambda: self._group.safe)
+
     async def leader_elected(self) -> PeerId:
         """Wait until a leader is known; which."""
         await self._until(lambda: self._group.leader is not None)

@@ -13,6 +13,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -20,22 +21,38 @@ import anyio.lowlevel
 
 from p2praft.config import ConsensusConfig, LeadershipPreference
 from p2praft.errors import GroupClosed, P2PRaftError
-from p2praft.groups.applier import Applier
-from p2praft.groups.bond import Bond, Departure, Envelope
+from p2praft.groups.applier import Applied, Applier, Tables
+from p2praft.groups.bond import Bond, Departure, Envelope, Renewed, Twin
+from p2praft.groups.carrier import Told
 from p2praft.groups.disk import DiskWriter, Queued
 from p2praft.groups.events import GroupEvent
 from p2praft.groups.gate import Waits
-from p2praft.groups.machine import StateMachine
+from p2praft.groups.heritage import Heritage
+from p2praft.groups.machine import MachineName, StateMachine
 from p2praft.groups.proposals import RETRY_DELAY, Call, Proposals
 from p2praft.groups.queries import Queries
+from p2praft.groups.shelf import Shelf
 from p2praft.groups.snapshots import Making, Snapshots
 from p2praft.groups.stats import GroupStats
 from p2praft.groups.ticker import Ticker
 from p2praft.groups.waiting import Deadlines, Flag, deadline_after
-from p2praft.raft.effects import Accepted, ChunkWrite, Effects, Outgoing, SendChunk, StoreChunk, Write
+from p2praft.raft.effects import (
+    Accepted,
+    Archive,
+    ChunkWrite,
+    Effects,
+    EngineEvent,
+    EventKind,
+    Outgoing,
+    SendChunk,
+    StoreChunk,
+    Write,
+)
 from p2praft.raft.engine import Engine
-from p2praft.raft.messages import FetchedChunk, Member, Snapshot
-from p2praft.raft.sessions import SessionTable
+from p2praft.raft.entries import Snapshot
+from p2praft.raft.histories.messages import End
+from p2praft.raft.messages import FetchedChunk
+from p2praft.raft.types import Member
 from p2praft.storage import Storage
 from transport import LinkClosed, LinkFull, PeerId
 from transport.backend import loop_clock
@@ -43,10 +60,18 @@ from transport.feed import Feed
 
 logger = logging.getLogger("p2praft.group")
 
-LOUD = dict.fromkeys(("leader", "voters", "founded", "yielded", "declared lost", "closed"), logging.INFO)
+LOUD = dict.fromkeys(
+    (
+        *("founded", "leader", "voters", "sealed", "reborn", "renewed", "yielded", "stranded", "differs"),
+        *("declared lost", "closed", "twin"),
+    ),
+    logging.INFO,
+)
 """Events that are worth a line in the log of a node that runs well; the others show at DEBUG."""
 FULL_ENTRY = 128
 """Calls that are enough for an entry: it leaves while more callers come, so that followers work beside the leader."""
+LEAVE_INTERVAL = 0.2
+"""Seconds after which a leader that leaves tries again to hand over."""
 MAX_INBOX = 65_536
 """Messages that may wait for the worker, which is long only while a large snapshot is restored; more are dropped."""
 
@@ -61,7 +86,11 @@ class Worker:
         name: The group's name, for people.
         events: What happens, for applications.
         stats: What is counted, for metrics.
+        me: This member; it may become a later incarnation of itself.
         waits_for: Why this member may not found a history now; None if it may. Says nothing of a member that has one.
+        archives: Ended histories that this member has kept.
+        on_twin: Called with what a member tells of two processes of one identity.
+        on_renewed: Called with the member that we are from now on.
     """
 
     def __init__(
@@ -75,25 +104,22 @@ class Worker:
         preference: LeadershipPreference,
         rng: random.Random,
         wall_clock: Callable[[], float] = time.time,
+        found: bool | None = None,
+        ask_operator: bool = False,
     ) -> None:
         self._clock = loop_clock()
-        now = self._clock()
         self.name = name
-        self.config = config
         self.preference = preference
+        self._own_config = config
+        self._rng = rng
+        self._found = found
+        self._ask_operator = ask_operator
+        self._epoch = wall_clock() - self._clock()
+        self._storage = storage
         self.me = Member(peer_id, storage.incarnation, storage.volatile)
         self.applier = Applier(machine)
         self.bonds: dict[PeerId, Bond] = {}
-        self.engine = Engine(
-            me=self.me,
-            config=config,
-            preference=preference,
-            rng=rng,
-            now=now,
-            epoch=wall_clock() - now,
-            restored=storage.load(),
-            write_through=not storage.blocking,
-        )
+        self.engine = self._new_engine()
         self.stats = GroupStats()
         self.proposals = Proposals(nonce=rng.randbytes(16), forward_timeout=config.forward_timeout, stats=self.stats)
         self.queries = Queries(forward_timeout=config.forward_timeout)
@@ -108,13 +134,21 @@ class Worker:
             every=config.snapshot_every,
             store=self._store,
             made=lambda making, snapshot: self._post(lambda now: self._compact(making, snapshot, now)),
-            taken=lambda snapshot, sessions, state: self._post(
-                lambda now: self._install(snapshot, sessions, state, now)
-            ),
+            taken=lambda snapshot, tables, state: self._post(lambda now: self._install(snapshot, tables, state, now)),
             send=self._send_chunk,
             fail=self._fail,
         )
-        self._storage = storage
+        self.archives = Shelf(storage, self.applier)
+        self._heritage = Heritage(
+            applier=self.applier,
+            storage=storage,
+            rng=rng,
+            told=self._tell_carried,
+            wake=self.wake,
+            written=self._written,
+        )
+        self.on_twin: Callable[[Twin], None] = void
+        self.on_renewed: Callable[[Member], None] = void
         self._inbox: deque[Callable[[float], None]] = deque()
         self._woken = anyio.Event()
         self._disk = DiskWriter(storage, written=self._on_written, failed=self._fail)
@@ -122,9 +156,37 @@ class Worker:
         self._closing = False
         self._turning = False
         self._wakes_at = float("-inf")
-        self._restored = self.engine.ctx.snapshot is None
+        self._restored = self.engine.snapshot is None
+        self._begins_anew = self._leaving = False
+        self._history = self.engine.history
+        self._safe = False
+        self._settings: ConsensusConfig | None = None
         self._done = anyio.Event()
         self._pid = os.getpid()
+
+    def _new_engine(self) -> Engine:
+        """An engine of what the storage holds."""
+        engine = Engine(
+            me=self.me,
+            config=self._own_config,
+            preference=self.preference,
+            rng=self._rng,
+            now=self._clock(),
+            epoch=self._epoch,
+            restored=self._storage.load(),
+            write_through=not self._storage.blocking,
+            ask_operator=self._ask_operator,
+            machine=MachineName.parse(self.applier.machine.signature).version,
+            start=self._storage.start,
+        )
+        engine.histories.joins_only = self._found is False
+        engine.histories.forced = self._found is True
+        return engine
+
+    @property
+    def config(self) -> ConsensusConfig:
+        """The settings in force: the group's, and this member's own where they are nobody else's."""
+        return self.engine.config
 
     # --- life
 
@@ -134,6 +196,7 @@ class Worker:
             async with anyio.create_task_group() as tasks:
                 await self._restore()
                 tasks.start_soon(self.snapshots.run)
+                tasks.start_soon(self._heritage.run)
                 if self._storage.blocking:
                     tasks.start_soon(self._disk.run)
                 try:
@@ -149,18 +212,36 @@ class Worker:
         self._closing = True
         self.wake()
 
-    async def shut_down(self) -> None:
-        """Hand over the leadership if somebody can take it, tell the others, and stop."""
-        if self.engine.is_leader and len(self.engine.voters) > 1:
-            self.transfer(None)
-            with anyio.move_on_after(self.config.election_timeout):
-                while self.engine.is_leader and not self._closing:
-                    await self.wait_change()
+    async def shut_down(self, *, within: float) -> None:
+        """Give back what others need this member for, tell the others, and stop.
+
+        A leader hands over. A voter without a disk leaves the voter set: with its memory it takes its vote along.
+
+        Args:
+            within: Seconds that the others may take to let it go.
+        """
+        with anyio.move_on_after(within):
+            if self.me.volatile and self.me in self.engine.voters:
+                await self.depart()
+            elif self.engine.is_leader and len(self.engine.voters) > 1:
+                self.transfer(None)
+                with anyio.move_on_after(self.config.election_timeout):
+                    while self.engine.is_leader and not self._closing:
+                        await self.wait_change()
         for bond in self.bonds.values():
             with contextlib.suppress(LinkClosed, LinkFull):
-                bond.link.send_nowait(Departure())
+                bond.link.send_nowait(Departure(ended=self.me.volatile))
         self.close()
         await self.wait_done()
+
+    async def depart(self) -> None:
+        """Wait until the others have let this member go; a leader hands over first. Cancelled, it stays leaving."""
+        self.leave()
+        while not self.has_left and not self._closing:
+            if self.engine.is_leader:
+                self.transfer(None)
+            with anyio.move_on_after(LEAVE_INTERVAL):
+                await self.wait_change()
 
     async def wait_done(self) -> None:
         """Wait until :meth:`run` has ended."""
@@ -176,25 +257,54 @@ class Worker:
                 await anyio.lowlevel.checkpoint()  # a busy group must not starve the others
             self._woken = anyio.Event()
             self._wakes_at = float("-inf")
+            if self._begins_anew:
+                await self._begin_anew()
             self._turn()
 
     @property
     def _deadline(self) -> float:
         resend_at = min(self.proposals.resend_at, self.queries.resend_at)
-        return min(self.engine.deadline, resend_at, self.deadlines.next, self.ticker.next)
+        return min(self.engine.deadline, resend_at, self.deadlines.next, self.ticker.next, self._heritage.deadline)
 
     async def _restore(self) -> None:
         """Begin where the newest snapshot in the storage ends."""
-        snapshot = self.engine.ctx.snapshot
-        if snapshot is None:
-            return
-        try:
-            sessions, state = await self.snapshots.restore(snapshot, pending=False)
-            self.applier.restore(snapshot.base.last.index, sessions, state)
-            self._restored = True
-            self._notify()
-        except P2PRaftError as error:
-            self._fail(error)
+        snapshot = self.engine.snapshot
+        if snapshot is not None:
+            try:
+                tables, state = await self.snapshots.restore(snapshot, pending=False)
+            except P2PRaftError as error:
+                self._fail(error)
+                return
+            self.applier.restore(snapshot.base.last.index, tables, state)
+        self._restored = True
+        self._notify()
+
+    async def _begin_anew(self) -> None:
+        """The storage holds another log: go on as at a start, with what was asked of this member since."""
+        await self._written()
+        self._begins_anew = False
+        for bond in list(self.bonds.values()):
+            self._drop_bond(bond, "this member takes up another log")
+        self._inbox.clear()  # it was for the engine that goes
+        self.me = replace(self.me, incarnation=self._storage.incarnation)
+        self.on_renewed(self.me)
+        self.engine = self._new_engine()
+        self._history = self.engine.history
+        now = self._clock()
+        self.engine.leave(leaving=self._leaving)
+        self.engine.allow_founding(allowed=self.waits_for is None, now=now)
+        self.applier.reset()
+        self.snapshots.reset()
+        self.proposals.restart(now)
+        self.queries.restart(now)
+        await self._restore()
+
+    async def _written(self) -> None:
+        """Wait until the storage has all that it was given."""
+        if self._storage.blocking:
+            written = anyio.Event()
+            self._disk.put(None, written.set)
+            await written.wait()
 
     def _turn(self, *, deaf: bool = False) -> None:
         """One turn; ``deaf`` if the network may not have been read since the last one."""
@@ -210,6 +320,7 @@ class Worker:
             self._perform(self.engine.take_effects(), now)
             self.deadlines.on_time(now)
             self._tick(now)
+            self._carry(now)
         except P2PRaftError as error:
             self._fail(error)
         except Exception as error:  # a bug of ours, or of the state machine's: the node's other groups go on
@@ -253,11 +364,24 @@ class Worker:
 
     def _tick(self, now: float) -> None:
         """Behind what was applied in this turn: it may have changed what is due."""
-        ctx = self.engine.ctx
-        command = self.ticker.on_time(now, leads=self.engine.is_leader, epoch=ctx.epoch, log_time=ctx.log.last_time)
+        engine = self.engine
+        command = self.ticker.on_time(now, leads=engine.is_leader, epoch=self._epoch, log_time=engine.log_time)
         if command is not None and self.proposals.has_room:  # if it is full, time passes anyway
             self.ticker.call = self.proposals.add((command,))
             self.wake()
+
+    def _carry(self, now: float) -> None:
+        """Bring over what this member's archives have and the history lacks."""
+        if self._heritage.advance(self.engine, now, self.bonds):
+            self._perform(self.engine.take_effects(), now)
+
+    def _tell_carried(self, told: Told) -> None:
+        """Say what came of an ended history's commands; a warning if some are in the archive only."""
+        if told.loses and told.number is not None:
+            self.archives.aside[told.number] = told.text
+        if told.loses:
+            logger.warning("group %s: %s", self.name, told.text)
+        self.tell(GroupEvent(kind="carried over", term=self.engine.term, text=told.text))
 
     def _propose(self, now: float, *, deaf: bool) -> None:
         if not deaf:
@@ -275,6 +399,12 @@ class Worker:
         while True:
             if effects.write is not None and not self._storage.blocking:
                 self._storage.write((effects.write,))
+            if effects.restart:
+                self._begins_anew, self._restored = True, False
+                self.wake()
+                return
+            if effects.renewed is not None:
+                self._become(effects.renewed)
             for outgoing in effects.messages:
                 bond = self.bonds.get(outgoing.to.peer_id)
                 if bond is not None and bond.member == outgoing.to:
@@ -288,17 +418,26 @@ class Worker:
                 return
             effects = self.engine.take_effects()
 
+    def _become(self, me: Member) -> None:
+        """We are another member now: whoever is bonded hears of it before anything else that we say."""
+        self.me = me
+        self.on_renewed(me)
+        for bond in self.bonds.values():
+            bond.renew(me.incarnation)
+
     def _deliver(self, effects: Effects, now: float) -> None:
         """Apply what is committed, settle calls and reads, tell the application."""
         if effects.reset:
-            self.applier.reset()
-            self.proposals.restart(now)
-            self.queries.restart(now)
-            self.snapshots.reset()
+            self._leave_history(effects.end, now)
+        self._history = self.engine.history
+        if self.engine.config is not self._settings:
+            self._take_settings()
         for entry in effects.committed:
             applied = self.applier.apply(entry)
-            if applied is not None:
+            if isinstance(applied, Applied):
                 self.proposals.on_applied(applied, now)
+            elif applied is not None:
+                self._heritage.on_applied(applied, now, mine=entry.proposer == self.me.peer_id)
             self.snapshots.on_applied(entry, self.engine.base_at, now, fetching=self.engine.catch_up.fetching)
         for answer in effects.answers:
             if isinstance(answer, Accepted):
@@ -306,14 +445,46 @@ class Worker:
             else:
                 self.queries.on_answer(answer.request, answer.index, now, retry_delay=RETRY_DELAY)
         for event in effects.events:
-            if event.kind == "leader":
-                self.proposals.rewind(now)
-                self.queries.rewind(now)
-            peer = event.member.peer_id if event.member else None
-            self.tell(GroupEvent(kind=event.kind.value, term=event.term, peer=peer, text=event.text))
+            self._on_event(event, now)
         self.queries.serve(self.applier.index)
-        if effects.committed or effects.events or effects.answers or effects.write or effects.reset:
+        safe = self.engine.safe
+        if effects.committed or effects.events or effects.answers or effects.write or safe is not self._safe:
+            self._safe = safe
             self._notify()
+
+    def _leave_history(self, end: Archive | None, now: float) -> None:
+        """The history is over for this member: settle what can be settled, and begin with nothing."""
+        sealed = end is not None and end.ended.how is End.SEALED
+        if end is not None:
+            for entry in end.entries:
+                if self.applier.index < entry.index <= end.ended.branch.at.index:
+                    applied = self.applier.apply(entry)
+                    if isinstance(applied, Applied) and sealed:
+                        self.proposals.on_applied(applied, now)
+        if sealed:
+            # All of the history was seen: what is unsettled is not in it, and never will be.
+            self.proposals.restart(now)
+        else:
+            self.proposals.on_history_left(self._history, now, archived=end is not None)
+        self.applier.reset()
+        self.queries.restart(now)
+        self.snapshots.reset()
+
+    def _take_settings(self) -> None:
+        """Go by the settings of the group, and say where this node was told others."""
+        self._settings = self.engine.config
+        self.snapshots.follow(self._settings.snapshot_every)
+        if names := self.engine.status().settings_differ:
+            own, group = self._own_config, self._settings
+            differ = ", ".join(f"{name} {getattr(group, name)} (here: {getattr(own, name)})" for name in names)
+            logger.warning("group %s has settings of its own, which count: %s", self.name, differ)
+
+    def _on_event(self, event: EngineEvent, now: float) -> None:
+        if event.kind is EventKind.LEADER:
+            self.proposals.rewind(now)
+            self.queries.rewind(now)
+        peer = event.member.peer_id if event.member else None
+        self.tell(GroupEvent(kind=event.kind.value, term=event.term, peer=peer, text=event.text))
 
     def _on_written(self, batch: Sequence[Queued], seconds: float) -> None:
         self.stats.writes.observe(seconds)
@@ -354,18 +525,18 @@ class Worker:
         )
 
     def _send_chunk(self, request: SendChunk, message: FetchedChunk) -> None:
-        ctx = self.engine.ctx
         bond = self.bonds.get(request.to.peer_id)
         if bond is None or bond.member != request.to:
             return
-        if ctx.snapshot is None or ctx.snapshot.digest != request.digest:
+        snapshot = self.engine.snapshot
+        if snapshot is None or snapshot.digest != request.digest:
             message = FetchedChunk(digest=request.digest, number=request.number, data=None)
-        bond.send(Outgoing(to=request.to, history=ctx.history, message=message))
+        bond.send(Outgoing(to=request.to, history=self.engine.history, message=message))
 
-    def _install(self, snapshot: Snapshot, sessions: SessionTable, state: Any, now: float) -> None:
+    def _install(self, snapshot: Snapshot, tables: Tables, state: Any, now: float) -> None:
         if self.engine.install(snapshot, now):
-            self.applier.restore(snapshot.base.last.index, sessions, state)
-            self.proposals.on_restored(sessions, now)
+            self.applier.restore(snapshot.base.last.index, tables, state)
+            self.proposals.on_restored(tables.sessions, now)
             self.queries.serve(self.applier.index)
 
     def _fail(self, error: P2PRaftError) -> None:
@@ -402,7 +573,9 @@ class Worker:
                 return False
             self._drop_bond(standing, "replaced by a newer bond")
         self.bonds[peer] = bond
-        self._post(lambda now: self.engine.bond_up(bond.member, now))
+        bond.renew(self.me.incarnation)  # we may have become another one during the handshake
+        member = bond.member
+        self._post(lambda now: self.engine.bond_up(member, now))
         self.tell(GroupEvent(kind="bond formed", term=self.engine.term, peer=peer, text=f"bonded with {peer.short}"))
         return True
 
@@ -423,9 +596,29 @@ class Worker:
             raft, history, sender = message.message, message.history, bond.member
             self._inbox.append(lambda now: self.engine.receive(raft, sender, now, history=history))
         elif isinstance(message, Departure):
-            self._drop_bond(bond, "the member stops")
+            self._on_departure(message, bond)
+        elif isinstance(message, Renewed):
+            self._on_renewed(message, bond)
+        elif isinstance(message, Twin):
+            self.on_twin(message)
         else:
             bond.link.close(f"unexpected {type(message).__name__} on a bond")
+
+    def _on_departure(self, message: Departure, bond: Bond) -> None:
+        if message.ended and self.bonds.get(bond.member.peer_id) is bond:
+            member = bond.member
+            self._post(lambda now: self.engine.ended(member, now))
+        self._drop_bond(bond, "the member stops")
+
+    def _on_renewed(self, message: Renewed, bond: Bond) -> None:
+        """Whoever is at the other end is another member from here on; what was sent to the former one is not for it."""
+        member = replace(bond.member, incarnation=message.incarnation)
+        if not member.is_later_than(bond.member):
+            bond.link.close("it says that it has become an earlier incarnation")
+            return
+        bond.member = member
+        if self.bonds.get(member.peer_id) is bond:
+            self._post(lambda now: self.engine.bond_up(member, now))
 
     def _drop_bond(self, bond: Bond, reason: str) -> None:
         bond.link.close(reason)
@@ -433,7 +626,8 @@ class Worker:
         if self.bonds.get(peer) is not bond:
             return
         del self.bonds[peer]
-        self._post(lambda now: self.engine.bond_down(bond.member, now))
+        member = bond.member
+        self._post(lambda now: self.engine.bond_down(member, now))
         text = f"lost the bond with {peer.short}: {reason}"
         self.tell(GroupEvent(kind="bond lost", term=self.engine.term, peer=peer, text=text))
 
@@ -464,7 +658,7 @@ class Worker:
 
     def deadline_after(self, timeout: float) -> float:
         """When a wait that begins now is over; in a forked child, which has no clock of the loop's, the group is closed."""
-        self._check_open()
+        self.check_open()
         return deadline_after(timeout, self._clock())
 
     def expect(self, flag: Flag, deadline: float) -> None:
@@ -478,19 +672,32 @@ class Worker:
 
     def leave(self, *, leaving: bool = True) -> None:
         """Ask to be no voter any more, or take that back."""
+        self._leaving = leaving
         self._post(lambda now: self.engine.leave(leaving=leaving))
 
     def may_found(self, waits: Waits | None) -> None:
         """Say what is still to be waited for before this member may found a history; None if nothing is."""
         before, self.waits_for = self.waits_for, waits
         if (waits is None) != (before is None):
-            self._post(lambda now: self.engine.may_found(waits is None, now))
+            self._post(lambda now: self.engine.allow_founding(allowed=waits is None, now=now))
         if waits != before:
             self._notify()
 
     def recover(self, lost: Sequence[Member]) -> None:
         """Declare members lost for ever, on an operator's word."""
         self._post(lambda now: self.engine.recover(lost, now))
+
+    def abandon(self) -> None:
+        """Give up the history that this member holds, on an operator's word."""
+        self._post(lambda now: self.engine.abandon(now))
+
+    def allow_merge(self) -> None:
+        """Let the history end in favour of a higher one, on an operator's word."""
+        self._post(lambda now: self.engine.allow_merge(now))
+
+    def fail(self, error: P2PRaftError) -> None:
+        """End the group on this node, for a reason that lies outside it."""
+        self._fail(error)
 
     async def wait_change(self) -> None:
         """Wait until anything that callers can see may have changed.
@@ -540,16 +747,19 @@ class Worker:
         """Whether nothing binds this member any more: it is no voter, by a committed change, or there is nobody else."""
         engine = self.engine
         alone = len(engine.voters) <= 1
-        return alone or (self.me not in engine.voters and engine.commit >= engine.ctx.log.voters_index)
+        return alone or (self.me not in engine.voters and engine.has_committed_voters)
 
     @property
     def closed(self) -> bool:
         """Whether the worker stops or has stopped."""
         return self._closing
 
-    # --- inner workings
+    def check_open(self) -> None:
+        """Whether callers may ask for something.
 
-    def _check_open(self) -> None:
+        Raises:
+            GroupClosed: They may not.
+        """
         if self._closing:
             raise self.failure or GroupClosed(f"group {self.name!r} is closed on this node")
         if os.getpid() != self._pid:
@@ -557,6 +767,8 @@ class Worker:
                 f"group {self.name!r} was entered by process {self._pid}, and this is a fork of it: enter a Network of this "
                 "process's own, or use multiprocessing's start method 'spawn'"
             )
+
+    # --- inner workings
 
     def _post(self, action: Callable[[float], None]) -> None:
         self._inbox.append(action)

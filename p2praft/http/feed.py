@@ -195,7 +195,7 @@ class EventLog:
         }
 
     def _peers(self) -> list[dict[str, Any]]:
-        return [peer_view(peer) for peer in self._network.peers]
+        return [peer_view(self._network, peer) for peer in self._network.peers]
 
     @staticmethod
     def _without_rtt(peers: list[dict[str, Any]]) -> str:

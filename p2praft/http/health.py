@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from p2praft.http.operation import Api, Arguments, Operation
+from p2praft.http.parameters import Parameter
 from p2praft.http.problems import Problem, json_response
 
 
@@ -18,9 +19,13 @@ async def healthz(api: Api, request: Request, arguments: Arguments) -> Any:
 
 
 async def readyz(api: Api, request: Request, arguments: Arguments) -> Any:
-    """Whether requests can be expected to succeed: every group has a leader in reach."""
-    offline = [group.name for group in api.network.groups.values() if not group.online]
-    return json_response({"ok": not offline, "offline": offline}, 503 if offline else 200)
+    """Whether requests can be expected to succeed: every group has a leader in reach; and, if asked, is whole."""
+    groups = list(api.network.groups.values())
+    answer: dict[str, Any] = {"ok": True, "offline": [group.name for group in groups if not group.online]}
+    if arguments["safe"] in ("1", "true"):
+        answer["unsafe"] = [group.name for group in groups if not group.safe]
+    answer["ok"] = not answer["offline"] and not answer.get("unsafe")
+    return json_response(answer, 200 if answer["ok"] else 503)
 
 
 async def metrics(api: Api, request: Request, arguments: Arguments) -> Any:
@@ -44,9 +49,15 @@ def operations() -> tuple[Operation, ...]:
     alive = {"type": "object", "properties": {"ok": {"type": "boolean"}, "failed": names}, "required": ["ok", "failed"]}
     ready = {
         "type": "object",
-        "properties": {"ok": {"type": "boolean"}, "offline": names},
+        "properties": {"ok": {"type": "boolean"}, "offline": names, "unsafe": names},
         "required": ["ok", "offline"],
     }
+    safe = Parameter(
+        name="safe",
+        about="Whether every voter must be there and caught up as well: any one may be stopped then.",
+        default="0",
+        choices=("0", "1", "true", "false"),
+    )
     return (
         Operation(
             method="GET",
@@ -63,8 +74,10 @@ def operations() -> tuple[Operation, ...]:
             method="GET",
             path="/readyz",
             name="readyz",
-            about="200 while every group has a leader in reach, 503 else. Needs no token.",
+            about="200 while every group has a leader in reach, 503 else; with safe=1, also 503 while a voter is away or behind. "
+            "Needs no token.",
             handle=readyz,
+            parameters=(safe,),
             answer=ready,
             problem=ready,
             problems=(503,),

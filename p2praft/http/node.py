@@ -10,7 +10,7 @@ from starlette.requests import Request
 from p2praft.http.operation import Api, Arguments, Operation
 from p2praft.http.parameters import Parameter
 from p2praft.http.problems import Problem
-from p2praft.views import group_detail, group_view, peer_view, status_view
+from p2praft.views import archive_view, entry_view, group_detail, group_view, peer_view, status_view
 from transport import PeerId
 
 GROUP = Parameter(name="group", where="path", about="The group's name.", low=1, high=255, example="tills")
@@ -24,7 +24,7 @@ async def status(api: Api, request: Request, arguments: Arguments) -> Any:
 
 async def peers(api: Api, request: Request, arguments: Arguments) -> Any:
     """Everybody in the catalog."""
-    return [peer_view(peer) for peer in api.network.peers]
+    return [peer_view(api.network, peer) for peer in api.network.peers]
 
 
 async def peer(api: Api, request: Request, arguments: Arguments) -> Any:
@@ -33,7 +33,7 @@ async def peer(api: Api, request: Request, arguments: Arguments) -> Any:
     info = api.network.peers.get(peer_id)
     if info is None:
         raise Problem(404, "NoPeer", f"{peer_id.short} is not in the catalog of network {api.network.name!r}")
-    return {**peer_view(info), "explanation": api.network.peers.explain(peer_id)}
+    return {**peer_view(api.network, info), "explanation": api.network.peers.explain(peer_id)}
 
 
 async def groups(api: Api, request: Request, arguments: Arguments) -> Any:
@@ -44,6 +44,20 @@ async def groups(api: Api, request: Request, arguments: Arguments) -> Any:
 async def group(api: Api, request: Request, arguments: Arguments) -> Any:
     """One group with its members."""
     return group_detail(api.network, api.group(arguments["group"]))
+
+
+async def archives(api: Api, request: Request, arguments: Arguments) -> Any:
+    """What is kept of ended histories."""
+    return [archive_view(info) for info in await api.group(arguments["group"]).archives()]
+
+
+async def archive(api: Api, request: Request, arguments: Arguments) -> Any:
+    """The last entries of one archive."""
+    group = api.group(arguments["group"])
+    number = arguments["number"]
+    if not any(info.number == number for info in await group.archives()):
+        raise Problem(404, "NoArchive", f"this node has no archive {number} of group {group.name!r}")
+    return [entry_view(entry) for entry in await group.archive_show(number, arguments["last"])]
 
 
 async def transfer(api: Api, request: Request, arguments: Arguments) -> Any:
@@ -69,6 +83,8 @@ async def leave(api: Api, request: Request, arguments: Arguments) -> Any:
 def operations() -> tuple[Operation, ...]:
     """Of this chapter."""
     peer_id = Parameter(name="peer", where="path", about="A peer's id.", low=52, high=52, pattern="^[a-z2-7]{51}[aq]$")
+    number = Parameter(name="number", where="path", kind="integer", about="An archive's number.", low=1, high=2**31)
+    last = Parameter(name="last", kind="integer", about="How many entries at most.", default=20, low=1, high=1000)
     to = Parameter(name="to", about="A voter's id, or its beginning; without it, whoever suits best.", low=8, high=52)
     return (
         Operation(
@@ -115,6 +131,28 @@ def operations() -> tuple[Operation, ...]:
             parameters=(GROUP,),
             answer="GroupDetail",
             problems=(404,),
+            tag="groups",
+        ),
+        Operation(
+            method="GET",
+            path="/v1/groups/{group}/archives",
+            name="archives",
+            about="What this node has kept of the group's histories that ended, the oldest first.",
+            handle=archives,
+            parameters=(GROUP,),
+            answer={"type": "array", "items": {"$ref": "#/components/schemas/Archive"}},
+            problems=(404, 503),
+            tag="groups",
+        ),
+        Operation(
+            method="GET",
+            path="/v1/groups/{group}/archives/{number}",
+            name="archive",
+            about="The last entries of one of them, with their commands.",
+            handle=archive,
+            parameters=(GROUP, number, last),
+            answer={"type": "array", "items": {"$ref": "#/components/schemas/ArchivedEntry"}},
+            problems=(404, 503),
             tag="groups",
         ),
         Operation(

@@ -45,7 +45,10 @@ PEER = {
     "peer_id": TEXT,
     "addresses": _list(TEXT),
     "tags": _list(TEXT),
-    "groups": _list(TEXT),
+    "groups": {
+        **_list(TEXT),
+        "description": "Ids of the groups that this node is in as well; of others, tags that only their members recognise.",
+    },
     "rtt": RTT,
     "status": {"type": "string", "enum": ["alive", "suspect", "lost", "left"]},
 }
@@ -61,7 +64,8 @@ GROUP = {
     "voters": _list(TEXT),
     "bonds": _list(_object({"peer_id": TEXT, "rtt": RTT})),
     "online": YES,
-    "waits_for": {**_maybe("string"), "description": "Before the group is founded: what it waits for, for people."},
+    "waits_for": {**_maybe("string"), "description": "What it waits for, for people; null while it has a leader."},
+    "safe": {**YES, "description": "Whether any one voter may be stopped, by the leader's last word."},
 }
 MEMBER = {
     "peer_id": TEXT,
@@ -99,6 +103,37 @@ SCHEMAS: dict[str, Any] = {
             "expires": {"type": "number", "description": "Seconds since the Unix epoch, by the log; only if it ends."},
         },
         optional=("expires",),
+    ),
+    "Archive": _object(
+        {
+            "number": {"type": "integer", "minimum": 1},
+            "history": {"type": "string", "description": "Short id; empty if the archive does not say."},
+            "ended": {"type": "string", "enum": ["sealed", "born again", "left", "unknown"]},
+            "into": {
+                "type": "string",
+                "description": "Short id of the history in favour of which it ended; may be empty.",
+            },
+            "term": COUNT,
+            "index": COUNT,
+            "entries": COUNT,
+            "commands": COUNT,
+            "whole": {**YES, "description": "Whether it holds all that the history ever acknowledged."},
+            "problem": {"type": "string", "description": "Why it cannot be read; empty if it can."},
+            "aside": {
+                "type": "string",
+                "description": "What of it was not carried over; empty if nothing is known of.",
+            },
+        }
+    ),
+    "ArchivedEntry": _object(
+        {
+            "index": COUNT,
+            "term": COUNT,
+            "time": NUMBER,
+            "proposer": TEXT,
+            "kind": TEXT,
+            "commands": _list({"description": "Any JSON value; bytes as an object with a key base64."}),
+        }
     ),
     "Written": _object({"key": TEXT, "version": COUNT}),
 }

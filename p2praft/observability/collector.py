@@ -99,7 +99,8 @@ class NodeCollector(Collector):
 
 def _group(group: Group) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     worker = group._worker
-    log, snapshot, stats = worker.engine.ctx.log, worker.engine.ctx.snapshot, worker.stats
+    engine, stats = worker.engine, worker.stats
+    snapshot = engine.snapshot
     role = group.role
     single: dict[str, Any] = {
         "online": int(group.online),
@@ -109,8 +110,8 @@ def _group(group: Group) -> Iterator[tuple[str, tuple[str, ...], Any]]:
         "bonds": len(worker.bonds),
         "commit_index": group.committed,
         "applied_index": group.applied,
-        "last_index": log.last.index,
-        "log_entries": log.last.index - log.base.index,
+        "last_index": engine.last.index,
+        "log_entries": engine.log_entries,
         "snapshot_index": snapshot.base.last.index if snapshot else 0,
         "elections": stats.campaigns,
         "terms_led": stats.terms_led,
@@ -128,7 +129,11 @@ def _group(group: Group) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     if group.is_leader:
         for member in group.members[:MAX_LABELS]:
             if member.match is not None and member.peer_id != worker.me.peer_id:
-                yield "p2praft_group_member_lag_entries", (member.peer_id.short,), max(0, log.last.index - member.match)
+                yield (
+                    "p2praft_group_member_lag_entries",
+                    (member.peer_id.short,),
+                    max(0, engine.last.index - member.match),
+                )
 
 
 def _word(name: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from p2praft.raft.messages import AppendEntries, InstallSnapshot, Member
+from p2praft.raft.messages import AppendEntries, InstallSnapshot
+from p2praft.raft.types import Member
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,26 +6,22 @@ Source: Raft paper, section 5.2 and figure 2, "Candidates"; thesis, section 9.6 
 from __future__ import annotations
 
 from p2praft.raft.answers import Answer, Campaign, Elected, StepDown, Unexpected
+from p2praft.raft.base_role import Role
 from p2praft.raft.context import Context
 from p2praft.raft.messages import (
     AppendEntries,
     InstallSnapshot,
-    Member,
     Message,
     PreVote,
     PreVoteResponse,
     RequestVote,
     RequestVoteResponse,
-    Term,
-    Vote,
 )
-from p2praft.raft.quorum import has_quorum, quorum_size
-
-GENERATION = 1000
-"""Terms that nobody gets through while it waits for a voter: each takes an election timeout."""
+from p2praft.raft.quorum import has_quorum
+from p2praft.raft.types import Member, Term, Vote
 
 
-class Candidate:
+class Candidate(Role):
     """The active role during elections.
 
     Attributes:
@@ -47,35 +43,20 @@ class Candidate:
             for voter in ctx.voters:
                 ctx.send(voter, PreVote(term=ctx.term, last=ctx.log.last))
         else:
-            ctx.save_term(self._next_term(ctx), vote=ctx.me)
+            ctx.save_term(Term(ctx.term + 1), vote=ctx.me)
             for voter in ctx.voters:
                 ctx.send_when_durable(voter, RequestVote(term=ctx.term, last=ctx.log.last))
-        self._asked = ctx.pending_serial()
+        self._asked = ctx.disk.pending_serial(ctx.log)
 
     def outcome(self, ctx: Context) -> Campaign | Elected | None:
         """What the answers so far amount to. Our own vote counts once it is durable."""
-        if not ctx.is_durable(self._asked):
-            return None
-        if not has_quorum(ctx.voters, self.supporters, ctx.spared(ctx.voters)):
+        if not ctx.disk.is_durable(self._asked) or not has_quorum(ctx.voters, self.supporters):
             return None
         return Campaign(pre=False) if self.pre else Elected(frozenset(self.in_sync))
-
-    def _next_term(self, ctx: Context) -> Term:
-        """One more than the present term; the next generation of terms if the gone are spared.
-
-        They may have held elections that we did not hear of, and remember none of them.
-        """
-        voters = ctx.voters
-        if quorum_size(voters, ctx.spared(voters)) > len(voters) // 2:
-            return Term(ctx.term + 1)
-        return Term((ctx.term // GENERATION + 1) * GENERATION)
 
     def tick(self, ctx: Context) -> Campaign | None:
         """Start over, from the pre-vote, if neither won nor lost in time (paper, section 5.2: split vote)."""
         return Campaign() if ctx.now >= self.deadline and not ctx.deaf else None
-
-    def on_bond_lost(self, member: Member, ctx: Context) -> None:
-        """Its answer, once given, stays given."""
 
     def on_message(self, message: Message, sender: Member, ctx: Context) -> Answer:
         """Take answers, and yield to the term's leader."""

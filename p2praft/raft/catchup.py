@@ -17,25 +17,19 @@ from collections.abc import Iterable, Sequence
 
 from p2praft.raft.context import Context
 from p2praft.raft.effects import EventKind, SendChunk, StoreChunk
+from p2praft.raft.entries import LogEntry, Snapshot
+from p2praft.raft.histories.entries import Genesis
+from p2praft.raft.histories.messages import Standing
 from p2praft.raft.messages import (
-    START,
     AppendEntriesResponse,
-    Cursor,
     FetchChunk,
     FetchedChunk,
     FetchedEntries,
     FetchEntries,
-    Genesis,
-    Index,
     InstallSnapshot,
-    LogEntry,
-    Member,
-    Snapshot,
-    Standing,
     StateSync,
-    Term,
-    Vote,
 )
+from p2praft.raft.types import NO_DIGEST, START, Cursor, Index, Member, Term, Vote
 
 logger = logging.getLogger("p2praft.raft")
 
@@ -138,7 +132,7 @@ class EntryFetch(Fetch):
     def __init__(self, first: Index, target: Index, size: int) -> None:
         super().__init__(Pieces(range(first, target + 1, size)))
         self.first, self.target, self.size = first, target, size
-        self.held: dict[int, tuple[Cursor, tuple[LogEntry, ...]]] = {}
+        self.held: dict[int, tuple[Cursor, bytes, tuple[LogEntry, ...]]] = {}
 
     def end_of(self, piece: int) -> Index:
         """The last index of the range that ``piece`` is in."""
@@ -266,28 +260,24 @@ class CatchUp:
 
     def _give_entries(self, request: FetchEntries, sender: Member, ctx: Context) -> None:
         entries: tuple[LogEntry, ...] = ()
-        prev = START
+        prev, digest = START, NO_DIGEST
         if ctx.log.base.index < request.first <= ctx.commit:
             last = min(request.last, ctx.commit, request.first + self.range - 1)
             entries = ctx.log.slice(request.first, last, RANGE_BYTES)
-            prev = ctx.log.cursor_at(request.first - 1)
-        ctx.send(sender, FetchedEntries(first=request.first, prev=prev, entries=entries))
+            prev, digest = ctx.log.cursor_at(request.first - 1), ctx.log.digest_at(request.first - 1)
+        ctx.send(sender, FetchedEntries(first=request.first, prev=prev, digest=digest, entries=entries))
 
     def _take_entries(self, message: FetchedEntries, sender: Member, ctx: Context) -> None:
         fetch = self._fetch
         if not isinstance(fetch, EntryFetch) or not fetch.answered(message.first, sender):
             return
         entries = message.entries
-        if (
-            not entries
-            or not well_formed(message.prev, entries, ctx.term, self.history)
-            or entries[0].index != message.first
-        ):
+        if not entries or not well_formed(message.prev, entries, ctx.term) or entries[0].index != message.first:
             fetch.give_up_on(sender)
             fetch.again(message.first)
         else:
             fetch.keep_waiting_for(sender, self._patience(ctx))
-            fetch.held[message.first] = (message.prev, entries)
+            fetch.held[message.first] = (message.prev, message.digest, entries)
             if entries[-1].index < fetch.end_of(message.first):
                 fetch.pieces.appendleft(entries[-1].index + 1)  # cut short by its size
             self._append_held(fetch, ctx)
@@ -297,13 +287,16 @@ class CatchUp:
         for first in sorted(fetch.held):
             if first > ctx.log.last.index + 1:
                 break
-            prev, entries = fetch.held.pop(first)
-            if not ctx.log.matches(prev):
+            prev, digest, entries = fetch.held.pop(first)
+            if not ctx.log.matches(prev, digest):
                 # The end of our log was never committed: the leader finds where it parts from its own.
                 self._give_up(ctx)
                 return
-            if missing := ctx.log.missing_from(entries):
-                ctx.persist(missing)
+            missing = ctx.log.missing_from(entries)
+            if missing and missing[0].index <= ctx.commit:
+                self._give_up(ctx)
+                return
+            ctx.persist(missing)
             ctx.commit_up_to(entries[-1].index)
         if ctx.log.last.index >= fetch.target:
             self.stop()
@@ -344,7 +337,7 @@ class CatchUp:
     def installed(self, ctx: Context) -> None:
         """The snapshot stands in place of the log: the leader goes on behind it, with voters that it may not name yet."""
         self.stop()
-        if ctx.leader is None and self._leader in ctx.bonded:
+        if ctx.leader is None and self._leader in ctx.roster.bonded:
             ctx.follow(self._leader)
         self._report(ctx, matched=True)
 
@@ -391,8 +384,8 @@ class CatchUp:
     def _of_history(self, history: bytes, ctx: Context) -> dict[Member, Standing]:
         return {
             member: standing
-            for member, standing in ctx.bonded.items()
-            if standing is not None and standing.founded and standing.genesis and standing.genesis.history == history
+            for member, standing in ctx.roster.bonded.items()
+            if standing is not None and standing.history == history and not ctx.roster.is_over(member)
         }
 
     def _followers(self, members: Iterable[Member], ctx: Context) -> list[Member]:
@@ -406,7 +399,7 @@ class CatchUp:
 
     def _report(self, ctx: Context, *, matched: bool) -> None:
         """Have the leader go on where our log ends."""
-        if ctx.leader is None or ctx.leader == ctx.me or ctx.genesis is None:
+        if ctx.leader is None or ctx.leader == ctx.me or not ctx.has_history:
             return
         vote = Vote.GRANTED if matched and not ctx.preference.is_observer else Vote.ABSTAINED
         last = ctx.log.cursor_at(ctx.commit) if matched else ctx.log.last
@@ -419,15 +412,20 @@ def digest_of(chunk_digests: Iterable[bytes]) -> bytes:
     return hashlib.sha256(b"".join(chunk_digests)).digest()
 
 
-def well_formed(prev: Cursor, entries: Sequence[LogEntry], term: Term, history: bytes) -> bool:
+def well_formed(prev: Cursor, entries: Sequence[LogEntry], term: Term) -> bool:
     """Whether entries follow ``prev`` without a gap, by terms that never go back or past ``term``.
 
-    The first of all is the genesis of ``history``, and there is no other.
+    The first of all is a genesis without ancestors; every other genesis names the entry before it as where it branches off.
     """
-    index, last = prev.index, prev.term
+    before = prev
     for entry in entries:
-        if entry.index != index + 1 or entry.term < last or (index == 0) is not (type(entry.payload) is Genesis):
+        if entry.index != before.index + 1 or entry.term < before.term:
             return False
-        index, last = entry.index, entry.term
-    first = entries[0].payload if entries else None
-    return last <= term and (type(first) is not Genesis or first.history == history)
+        if type(entry.payload) is Genesis:
+            ancestors = entry.payload.ancestors
+            if (ancestors[-1].at != before) if ancestors else before != START:
+                return False
+        elif before == START:
+            return False
+        before = entry.cursor
+    return before.term <= term or not entries

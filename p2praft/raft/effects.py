@@ -10,7 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from p2praft.raft.messages import Base, Genesis, Index, LogEntry, Member, Message, Snapshot, Term
+from p2praft.raft.entries import Base, LogEntry, Snapshot
+from p2praft.raft.histories.messages import Ended
+from p2praft.raft.histories.record import Record
+from p2praft.raft.messages import Message
+from p2praft.raft.types import Index, Member, Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,41 +24,56 @@ class HardState:
     Attributes:
         term: Latest term seen.
         vote: Who got the vote in that term.
-        attempt: Number of the newest attempt at founding; survives the history it belonged to.
-        founded: Whether the history's genesis is known to be committed.
-        lost: Members that an operator has declared lost for ever.
     """
 
     term: Term = Term(0)
     vote: Member | None = None
-    attempt: int = 0
-    founded: bool = False
-    lost: tuple[Member, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """A log that is kept aside, and why.
+
+    Attributes:
+        ended: Which history it is of, where the log ends, and in favour of which history it was given up.
+        whole: Whether it holds all that the history ever acknowledged, as far as this member knows.
+        entries: The log behind its base, for storages that do not have it.
+    """
+
+    ended: Ended
+    whole: bool
+    entries: tuple[LogEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """One atomic change of the storage, in this order: archive or clear, state, snapshot, base, entries.
+    """One atomic change of the storage, in the order of the attributes.
 
     Attributes:
         serial: Counts writes from 1.
-        state: New hard state, or None if it stays.
-        replace_from: All entries from this index on are replaced by ``entries``; None leaves them.
-        entries: Contiguous, the first stands at ``replace_from``.
-        clear: The whole history is dropped first.
-        archive: With ``clear``: the dropped history is kept aside.
         snapshot: The chunks stored since the last such write are this snapshot, and it replaces the one before.
         base: What the log now begins behind: all entries up to there are dropped.
+        archives: The log and the snapshot, as they are now, are kept aside under each of these.
+        clear: The log and the snapshot are dropped.
+        revive: The newest archive of this history becomes the log again, with its snapshot.
+        state: New hard state, or None if it stays.
+        record: What is remembered of histories, or None if it stays.
+        incarnation: Who this member is from now on, or None if it stays.
+        replace_from: All entries from this index on are replaced by ``entries``; None leaves them.
+        entries: Contiguous, the first stands at ``replace_from``.
     """
 
     serial: int
-    state: HardState | None = None
-    replace_from: Index | None = None
-    entries: tuple[LogEntry, ...] = ()
-    clear: bool = False
-    archive: bool = False
     snapshot: Snapshot | None = None
     base: Base | None = None
+    archives: tuple[Archive, ...] = ()
+    clear: bool = False
+    revive: bytes | None = None
+    state: HardState | None = None
+    record: Record | None = None
+    incarnation: bytes | None = None
+    replace_from: Index | None = None
+    entries: tuple[LogEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +108,11 @@ class EventKind(StrEnum):
     FOUNDED = "founded"
     TAKEN_BACK = "taken back"
     YIELDED = "yielded"
+    SEALED = "sealed"
+    REBORN = "reborn"
+    RENEWED = "renewed"
+    STRANDED = "stranded"
+    DIFFERS = "differs"
     SNAPSHOT = "snapshot"
     CATCHING_UP = "catching up"
     LOST = "declared lost"
@@ -151,8 +175,11 @@ class Effects:
     """One batch of things to do.
 
     Attributes:
+        renewed: This member is another from now on: everybody that is bonded must know before ``messages`` leave.
         messages: May leave now, in this order.
         write: To be made durable.
+        end: The history was left for good; what the state machine is to keep of it, before ``reset``.
+        restart: The storage holds another log now: drop this engine, and make one of what the storage holds.
         reset: The state machine starts from nothing, before ``committed`` is applied: another history was taken.
         committed: Newly committed entries, to be applied in this order.
         answers: To this member's own proposals and reads.
@@ -161,8 +188,11 @@ class Effects:
         restore: All chunks of this snapshot are stored: decode it, then call ``Engine.install``.
     """
 
+    renewed: Member | None = None
     messages: list[Outgoing] = field(default_factory=list)
     write: Write | None = None
+    end: Archive | None = None
+    restart: bool = False
     reset: bool = False
     committed: tuple[LogEntry, ...] = ()
     answers: list[Accepted | Readable] = field(default_factory=list)
@@ -177,20 +207,14 @@ class Restored:
 
     Attributes:
         state: The hard state.
+        record: What is remembered of histories.
         entries: The log, from the entry behind ``base`` on.
         base: What the log begins behind, if its beginning was compacted.
         snapshot: The newest snapshot; it reaches at least to ``base``.
     """
 
     state: HardState = HardState()
+    record: Record = Record()
     entries: tuple[LogEntry, ...] = ()
     base: Base | None = None
     snapshot: Snapshot | None = None
-
-    @property
-    def genesis(self) -> Genesis | None:
-        """Of the history it holds, if any."""
-        if self.base is not None:
-            return self.base.genesis
-        first = self.entries[0].payload if self.entries else None
-        return first if isinstance(first, Genesis) else None

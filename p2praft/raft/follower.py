@@ -6,23 +6,22 @@ Source: Raft paper, sections 5.2 and 5.3, and figure 2, "Followers".
 from __future__ import annotations
 
 from p2praft.raft.answers import Answer, Campaign, Unexpected
+from p2praft.raft.base_role import Role
 from p2praft.raft.context import Context
+from p2praft.raft.effects import EventKind
 from p2praft.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
-    Cursor,
-    Index,
     InstallSnapshot,
-    Member,
     Message,
     TimeoutNow,
-    Vote,
 )
+from p2praft.raft.types import Cursor, Index, Member, Vote
 
 NEVER = float("-inf")
 
 
-class Follower:
+class Follower(Role):
     """The passive role.
 
     Attributes:
@@ -55,10 +54,11 @@ class Follower:
         """
         return ctx.leader is not None and ctx.now - self.heard < ctx.config.election_timeout
 
-    def on_sign_of_life(self, ctx: Context) -> None:
+    def on_sign_of_life(self, member: Member, ctx: Context, *, receiving: bool) -> None:
         """The leader is sending us something long: it is as good as a heartbeat."""
-        self.heard = ctx.now
-        self.restart_election_timer(ctx)
+        if receiving and member == ctx.leader:
+            self.heard = ctx.now
+            self.restart_election_timer(ctx)
 
     def tick(self, ctx: Context) -> Campaign | None:
         """Campaign if no leader was heard for an election timeout."""
@@ -100,13 +100,21 @@ class Follower:
         Source: Raft paper, section 5.3 and figure 2, "AppendEntries RPC, receiver implementation".
         """
         self._hear(sender, ctx)
+        ctx.roster.acknowledge(sender, ctx.history, request.stable)
+        ctx.safe = request.safe
+        if ctx.log.contradicts(request.prev, request.digest):
+            self._differ(request, sender, ctx)
+            return
         if not ctx.log.matches(request.prev):
             ctx.provider.on_far_behind(request.prev.index, ctx)
             self._refuse(sender, ctx.log.agreement(request.prev), request.round, ctx)
             return
         # A delayed duplicate must not truncate newer entries: only what we lack is stored.
-        if missing := ctx.log.missing_from(request.entries):
-            ctx.persist(missing)
+        missing = ctx.log.missing_from(request.entries)
+        if missing and missing[0].index <= ctx.commit:
+            self._differ(request, sender, ctx)
+            return
+        ctx.persist(missing)
         ctx.provider.on_far_behind(request.leader_commit, ctx)
         # Bounded by what was just verified: our own entries beyond it may still be overwritten.
         ctx.commit_up_to(Index(min(request.leader_commit, request.last.index)))
@@ -128,6 +136,12 @@ class Follower:
         self.heard = ctx.now
         ctx.follow(leader)
         self.restart_election_timer(ctx)
+
+    def _differ(self, request: AppendEntries, leader: Member, ctx: Context) -> None:
+        """Equal positions with other content (Log Matching does not hold): no answer, so that nothing is built on it."""
+        if not ctx.differs:
+            ctx.differs = True
+            ctx.emit(EventKind.DIFFERS, member=leader, text=f"our log differs from that of {leader} at {request.prev}")
 
     def _refuse(self, leader: Member, last: Cursor, round_number: int, ctx: Context) -> None:
         """We are there, but lack what came before."""

@@ -1,225 +1,21 @@
-"""What members tell each other, and what the log holds: values only.
+"""What members tell each other: values only.
 
 Sources: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (the Raft paper), figure 2;
 Ongaro's thesis, sections 3.10 (TimeoutNow), 6.4 (read index) and 9.6 (pre-vote).
 
 A message says its ``term`` (None if it has none) and, through :func:`names_leader`, whether its sender leads that term. Which
-*history* a message belongs to travels beside it (see :mod:`p2praft.raft.founding`).
+*history* a message belongs to travels beside it (see :mod:`p2praft.raft.histories`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import Annotated, ClassVar, NewType
+from typing import Annotated, ClassVar
 
-from transport import PeerId
+from p2praft.raft.entries import MAX_CHUNK, LogEntry, Proposal
+from p2praft.raft.histories.messages import AskLife, LifeProof, Met, Standing, Superseded
+from p2praft.raft.types import Cursor, Digest, Index, Term, Vote
 from transport.wire import Range, Size
-
-Term = NewType("Term", int)
-Index = NewType("Index", int)
-
-HistoryId = Annotated[bytes, Size(16, 16)]
-MAX_COMMAND = 1024 * 1024
-"""Bytes of one encoded command at most."""
-MAX_ENTRY = 2 * 1024 * 1024
-"""Bytes of the commands of one entry at most; bounds every message with entries."""
-MAX_CHUNK = 64 * 1024
-"""Bytes of one chunk of a snapshot at most: small, so that heartbeats on the same bond are not held up."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Cursor:
-    """A position in a log. The order is the paper's "more up-to-date" (section 5.4.1): by term, then by index."""
-
-    term: Term
-    index: Index
-
-    def __str__(self) -> str:
-        return f"{self.term}/{self.index}"
-
-
-START = Cursor(Term(0), Index(0))
-"""Before the first entry."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Member:
-    """A peer with one particular memory. A peer that lost its log comes back as another member.
-
-    Attributes:
-        peer_id: Whose key proves the member.
-        incarnation: Born with the storage.
-        volatile: Whether the storage dies with the process: a new incarnation then proves that this one is gone.
-    """
-
-    peer_id: PeerId
-    incarnation: Annotated[bytes, Size(8, 8)]
-    volatile: bool
-
-    def __hash__(self) -> int:
-        return hash(self.incarnation)  # random, and it keeps its hash: members are looked up at every step
-
-    def __str__(self) -> str:
-        return self.peer_id.short
-
-
-class Vote(IntEnum):
-    """An answer to a candidate, and in ``AppendEntriesResponse`` whether the answer counts for commits."""
-
-    GRANTED = 1
-    DENIED = 2
-    ABSTAINED = 3
-
-
-# --- what the log holds -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Genesis:
-    """The first entry of a history.
-
-    Attributes:
-        history: Random id.
-        writer: Who wrote it; only the writer may commit it or take it back.
-        attempt: Counts the writer's attempts.
-        founders: The first voters; every one must hold the genesis before it is committed.
-        reluctant: Whether the writer would rather not lead; it then ranks behind all who would.
-        created: The writer's clock, seconds since the Unix epoch.
-    """
-
-    wire_tag: ClassVar[int] = 1
-    history: HistoryId
-    writer: Member
-    attempt: int
-    founders: Annotated[tuple[Member, ...], Size(1, 31)]
-    reluctant: bool
-    created: float
-
-    @property
-    def rank(self) -> tuple[bool, PeerId]:
-        """Of two uncommitted geneses the one with the smaller value goes on; the other's writer takes it back."""
-        return (self.reluctant, self.writer.peer_id)
-
-    @property
-    def seniority(self) -> tuple[int, float, bytes]:
-        """Of two founded histories the one with the smaller value stays; the other yields. It never changes."""
-        return (-len(self.founders), self.created, self.history)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoOp:
-    """Opens a leader's term, so that it can commit what its predecessors left (paper, section 8)."""
-
-    wire_tag: ClassVar[int] = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
-    """The voter set from here on; valid as soon as it stands in the log (thesis, section 4.1)."""
-
-    wire_tag: ClassVar[int] = 3
-    voters: Annotated[tuple[Member, ...], Size(1, 32)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenSession:
-    """Registers a proposer; the entry's index becomes the session's id (thesis, section 6.3).
-
-    Attributes:
-        nonce: By which the proposer recognises its own registration.
-    """
-
-    wire_tag: ClassVar[int] = 4
-    nonce: Annotated[bytes, Size(16, 16)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commands:
-    """Commands of one session, applied without others in between.
-
-    Attributes:
-        session: Id of the proposer's session.
-        first: Sequence number of the first command in the session; the others follow without a gap.
-        settled: Every sequence number up to this one has been answered; its result need not be kept.
-        commands: As the state machine encoded them.
-    """
-
-    wire_tag: ClassVar[int] = 5
-    session: int
-    first: int
-    settled: int
-    commands: Annotated[tuple[Annotated[bytes, Size(0, MAX_COMMAND)], ...], Size(1, 65536)]
-
-
-Payload = Genesis | NoOp | Configuration | OpenSession | Commands
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogEntry:
-    """One entry of the replicated log.
-
-    Attributes:
-        term: When the leader received it (paper, figure 2).
-        index: Its position; the genesis stands at 1.
-        time: The leader's clock, seconds since the Unix epoch; never decreases along the log.
-        proposer: Who asked for it.
-        payload: What it does.
-    """
-
-    term: Term
-    index: Index
-    time: float
-    proposer: PeerId
-    payload: Payload
-
-    @property
-    def cursor(self) -> Cursor:
-        """Its position with its term."""
-        return Cursor(self.term, self.index)
-
-    @property
-    def size(self) -> int:
-        """Roughly its bytes on the wire."""
-        payload = self.payload
-        return 64 + (sum(map(len, payload.commands)) if type(payload) is Commands else 256)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Base:
-    """What a log begins behind: everything up to ``last`` is committed and may be compacted (paper, section 7).
-
-    Attributes:
-        last: Position of the newest entry it stands for.
-        time: That entry's time.
-        genesis: Of the history.
-        voters: The voter set that was valid there.
-        voters_index: Where that set stands.
-    """
-
-    last: Cursor
-    time: float
-    genesis: Genesis
-    voters: Annotated[tuple[Member, ...], Size(1, 32)]
-    voters_index: Index
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """A state machine's state at one position, kept in chunks. Two of one digest are the same bytes.
-
-    Attributes:
-        base: The position, and what the log would have said up to there.
-        chunks: How many chunks it has.
-        digest: SHA-256 of the SHA-256 digests of its chunks.
-    """
-
-    base: Base
-    chunks: Annotated[int, Range(1, 1 << 24)]
-    digest: Annotated[bytes, Size(32, 32)]
-
-
-# --- what members say ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,8 +78,11 @@ class AppendEntries:
     Attributes:
         term: Leader's current term.
         prev: Position of the entry just before ``entries``.
+        digest: At ``prev``: equal positions with other content must not be taken for agreement.
         entries: Contiguous entries; the first stands at ``prev.index + 1``.
         leader_commit: Highest index that the leader knows to be committed.
+        stable: The newest position that the leader itself holds durably.
+        safe: Whether the voter set was whole when the leader last looked: every voter live, caught up, and not over.
         round: The leader's newest round; the answer echoes it and so confirms the leadership for reads that
             came before it (thesis, section 6.4).
     """
@@ -291,8 +90,11 @@ class AppendEntries:
     wire_tag: ClassVar[int] = 5
     term: Term
     prev: Cursor
+    digest: Digest
     entries: Annotated[tuple[LogEntry, ...], Size(0, 65536)] = ()
     leader_commit: Index
+    stable: Cursor
+    safe: bool = False
     round: int
 
     @property
@@ -366,7 +168,7 @@ class Propose:
 
     wire_tag: ClassVar[int] = 8
     request: int
-    payload: OpenSession | Commands
+    payload: Proposal
     term: ClassVar[None] = None
 
 
@@ -431,12 +233,14 @@ class FetchedEntries:
     Attributes:
         first: Echo.
         prev: Position of the entry just before ``entries``.
+        digest: At ``prev``.
         entries: Committed entries from ``first`` on; none if the sender cannot help.
     """
 
     wire_tag: ClassVar[int] = 15
     first: Index
     prev: Cursor
+    digest: Digest
     entries: Annotated[tuple[LogEntry, ...], Size(0, 65536)]
     term: ClassVar[None] = None
 
@@ -477,37 +281,6 @@ StateSync = FetchEntries | FetchedEntries | FetchChunk | FetchedChunk
 """How members bring each other up to date beside the leader's own replication."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """What a member is, told to every bonded member at first and whenever it changes, once it is durable.
-
-    Attributes:
-        factor: The leadership preference: 0 observer, 1 normal, more is reluctant.
-        genesis: Of the history it holds, if any.
-        founded: Whether it knows that the genesis is committed.
-        attempt: Number of the member's newest attempt at founding.
-        gone: Founders of its genesis that it knows to be gone for good.
-        leaving: Whether it wants out of the voter set.
-        lost: Members that an operator has declared lost for ever (``recover``).
-        snapshot: The newest snapshot that others may fetch from it.
-        voters_index: Where the newest voter set stands in its log; 0 if it has none.
-        heard_index: The highest such index that a member of this history, or of any if it has none, told it of itself.
-    """
-
-    wire_tag: ClassVar[int] = 13
-    factor: float
-    genesis: Genesis | None
-    founded: bool
-    attempt: int
-    gone: Annotated[tuple[Member, ...], Size(0, 31)]
-    leaving: bool
-    lost: Annotated[tuple[Member, ...], Size(0, 256)] = ()
-    snapshot: Snapshot | None = None
-    voters_index: Index = Index(0)
-    heard_index: Index = Index(0)
-    term: ClassVar[None] = None
-
-
 Message = (
     PreVote
     | PreVoteResponse
@@ -526,6 +299,10 @@ Message = (
     | FetchedEntries
     | FetchChunk
     | FetchedChunk
+    | Met
+    | AskLife
+    | LifeProof
+    | Superseded
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from p2praft.raft.messages import Index
+from p2praft.raft.types import Index
 
 WINDOW_MESSAGES = 64
 """Unanswered messages with entries to one member at most."""
@@ -32,10 +32,12 @@ class Progress:
         commit: The commit index that was last told.
         round: The newest round that it confirmed.
         heard: When it last answered, on the engine's clock, in seconds.
+        progressed: When it last answered a round durably.
     """
 
     next: Index
     heard: float
+    progressed: float
     match: Index = Index(0)
     counted: Index = Index(0)
     probing: bool = True

@@ -10,7 +10,8 @@ from collections import deque
 
 from p2praft.raft.context import Context
 from p2praft.raft.effects import Readable
-from p2praft.raft.messages import Index, Member, ReadIndexResponse
+from p2praft.raft.messages import ReadIndexResponse
+from p2praft.raft.types import Index, Member
 
 MAX_READS = 10_000
 """Reads that may wait at a leader; more are told to ask again."""

@@ -4,7 +4,8 @@
 2. State sync goes to its provider.
 3. A newer term makes any role a follower, of the message's sender if it leads that term.
 4. A request for a vote is answered, whatever the role (the table is :func:`cast_vote`).
-5. The rest goes to the role, whose answer may be *unexpected* (logged and dropped), *step down* (a candidate that
+5. A proposal or a strong read of another member is answered, whatever the role; so is word of our own.
+6. The rest goes to the role, whose answer may be *unexpected* (logged and dropped), *step down* (a candidate that
    meets its term's leader follows it and then handles the same message) or *rival leader* (two leaders in one
    term: warn, campaign in the next).
 
@@ -16,30 +17,32 @@ from __future__ import annotations
 import logging
 
 from p2praft.raft.answers import Answer, Campaign, Elected, Resign, RivalLeader, StepDown, Unexpected
+from p2praft.raft.base_role import Role
 from p2praft.raft.candidate import Candidate
 from p2praft.raft.context import Context
-from p2praft.raft.effects import EventKind
+from p2praft.raft.effects import Accepted, EventKind
 from p2praft.raft.follower import Follower
 from p2praft.raft.leader import Leader
 from p2praft.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
-    Cursor,
     InstallSnapshot,
-    Member,
     Message,
     PreVote,
     PreVoteResponse,
+    Propose,
+    ProposeResponse,
+    ReadIndex,
+    ReadIndexResponse,
     RequestVote,
     RequestVoteResponse,
     StateSync,
-    Vote,
     names_leader,
 )
+from p2praft.raft.reads import answer as answer_read
+from p2praft.raft.types import Cursor, Index, Member, Vote
 
 logger = logging.getLogger("p2praft.raft")
-
-Role = Follower | Candidate | Leader
 
 
 def receive(role: Role, message: Message, sender: Member, ctx: Context) -> Role:
@@ -65,6 +68,9 @@ def receive(role: Role, message: Message, sender: Member, ctx: Context) -> Role:
         return role
     if isinstance(message, PreVote):
         return answer_pre_vote(role, message, sender, ctx)
+    if isinstance(message, Propose | ProposeResponse | ReadIndex | ReadIndexResponse):
+        serve(role, message, sender, ctx)
+        return role
     answer = role.on_message(message, sender, ctx)
     if isinstance(answer, Unexpected):
         logger.debug("%s, %s, did not expect %s from %s", ctx.me, role.name, type(message).__name__, sender)
@@ -84,6 +90,21 @@ def receive(role: Role, message: Message, sender: Member, ctx: Context) -> Role:
     else:
         role = proceed(role, answer, ctx)
     return role
+
+
+def serve(
+    role: Role, message: Propose | ProposeResponse | ReadIndex | ReadIndexResponse, sender: Member, ctx: Context
+) -> None:
+    """Answer another member's proposal or strong read, or take the answer to one of ours (thesis, section 6.4)."""
+    if isinstance(message, Propose):
+        index = role.propose(message.payload, sender.peer_id, ctx)
+        ctx.send(sender, ProposeResponse(request=message.request, index=index))
+    elif isinstance(message, ProposeResponse):
+        ctx.answers.append(Accepted(request=message.request, index=message.index))
+    elif isinstance(message, ReadIndexResponse):
+        answer_read(ctx.me, message.request, message.index, ctx)
+    elif not role.read(sender, message.request, ctx):
+        answer_read(sender, message.request, Index(0), ctx)
 
 
 def step_down(role: Role, message: Message, sender: Member, ctx: Context) -> Role:

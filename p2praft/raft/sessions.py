@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from p2praft.raft.messages import Commands, Index, LogEntry, OpenSession
+from p2praft.raft.entries import Commands, LogEntry, OpenSession
+from p2praft.raft.types import Index
 
 SESSION_TTL = 3600.0
 """Seconds, by the log's time, after which an unused session may be forgotten."""
@@ -90,10 +91,27 @@ class SessionTable:
             session.last += 1
             session.results.append((session.last, ok, result))
 
+    def last(self, session_id: int) -> int:
+        """Sequence number of the newest command of a session that was applied; 0 if there is none."""
+        session = self._sessions.get(session_id)
+        return session.last if session else 0
+
     def outcomes(self, session_id: Index | int) -> tuple[tuple[int, bool, bytes], ...]:
         """Remembered outcomes of a session, oldest first."""
         session = self._sessions.get(session_id)
         return tuple(session.results) if session else ()
+
+    def has(self, session_id: int, number: int) -> bool:
+        """Whether a session's command was applied; a session that was forgotten has none."""
+        session = self._sessions.get(session_id)
+        return session is not None and number <= session.last
+
+    def advance(self, session_id: int, number: int, outcome: tuple[bool, bytes], time: float) -> None:
+        """Note a command that came from elsewhere, so that its proposer's repeat is not applied; numbers may be left out."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.used, session.last = time, number
+            session.results.append((number, *outcome))
 
     def dump(self) -> list[Any]:
         """The table as a MessagePack value; the same on every member."""

@@ -10,52 +10,49 @@ import os
 import secrets
 import sqlite3
 import threading
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
-
-import msgpack
+from typing import TypeGuard, TypeVar
 
 from p2praft.errors import StorageError
 from p2praft.raft.effects import ChunkWrite, HardState, Restored, Write
-from p2praft.raft.messages import Base, LogEntry, Snapshot
-from p2praft.storage.base import Storage
+from p2praft.raft.histories.record import Record
+from p2praft.raft.types import later_incarnation
+from p2praft.storage import archives, format_2
+from p2praft.storage.base import Archived, Storage
+from p2praft.storage.sealed import (
+    BASE,
+    ENTRY,
+    INCARNATION,
+    KEPT,
+    RECORD,
+    START,
+    STATE,
+    Damaged,
+    Kept,
+    Sealed,
+    seal_bytes,
+    unseal_bytes,
+    unseal_log,
+)
 from p2praft.storage.wal import damaged_frame, settle
-from transport import WireError
-from transport.wire import Schema
 
-FORMAT = 2
+FORMAT = 3
 """Version of the file format (``PRAGMA user_version``)."""
 APPLICATION_ID = 0x70327066
 """Marks the file as ours (``PRAGMA application_id``)."""
+TABLES = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE entries (idx INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+    "CREATE TABLE chunks (at INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+    *archives.TABLES,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """The newest snapshot and in which of the two slots its chunks are; the next one is stored in the other."""
-
-    slot: int
-    snapshot: Snapshot
-
-
-_ENTRY: Schema[LogEntry] = Schema(LogEntry)
-_STATE: Schema[HardState] = Schema(HardState)
-_BASE: Schema[Base] = Schema(Base)
-_KEPT: Schema[_Kept] = Schema(_Kept)
-
-_CHUNKS = "CREATE TABLE chunks (at INTEGER PRIMARY KEY, data BLOB NOT NULL);"
-_TABLES = f"""
-CREATE TABLE meta (name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE entries (idx INTEGER PRIMARY KEY, data BLOB NOT NULL);
-CREATE TABLE archive (number INTEGER, idx INTEGER, data BLOB NOT NULL, PRIMARY KEY (number, idx)) WITHOUT ROWID;
-{_CHUNKS}
-"""
+T = TypeVar("T")
 
 
 class SqliteStorage(Storage):
-    """One group's log in one file.
+    """One group's log in one file. What release 0.1 wrote is converted when it is opened.
 
     Args:
         path: The file; made with its folder if it does not exist.
@@ -77,12 +74,12 @@ class SqliteStorage(Storage):
         try:
             # One thread at a time uses it: the worker opens and closes it, its writer task writes.
             self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5)
-            # Chunks are read beside the writes, on a connection of their own: WAL readers and the writer do not wait.
+            # Chunks and archives are read beside the writes, on a connection of their own: in WAL mode neither waits.
             self._reader = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5)
         except sqlite3.Error as error:
             raise self._error("open", error) from None
         self._reading = threading.Lock()
-        self._kept: _Kept | None = None
+        self._kept: Kept | None = None
         self._end = 0
         """Index of the last entry in the file, or of one that was there."""
         try:
@@ -90,32 +87,32 @@ class SqliteStorage(Storage):
         except sqlite3.Error as error:
             self.close()
             raise self._error("open", error) from None
+        except Damaged as damage:
+            self.close()
+            raise self._corrupt(str(damage)) from None
         except StorageError:
             self.close()
             raise
 
     def load(self) -> Restored:
         try:
+            base = self._meta(BASE, "base", "the log's base")
+            snapshot = self._kept.snapshot if self._kept else None
             rows = self._db.execute("SELECT idx, data FROM entries ORDER BY idx").fetchall()
-            state, base = self._meta("state"), self._meta("base")
+            return Restored(
+                state=self._meta(STATE, "state", "the hard state") or HardState(),
+                record=self._meta(RECORD, "record", "what it remembers of histories") or Record(),
+                entries=unseal_log(rows, base, snapshot),
+                base=base,
+                snapshot=snapshot,
+            )
         except sqlite3.Error as error:
             raise self._error("read", error) from None
-        restored = Restored(
-            state=self._unseal(_STATE, state, "the hard state") if state else HardState(),
-            entries=tuple(self._unseal(_ENTRY, data, f"entry {index}") for index, data in rows),
-            base=self._unseal(_BASE, base, "the log's base") if base else None,
-            snapshot=self._kept.snapshot if self._kept else None,
-        )
-        begin = restored.base.last.index if restored.base else 0
-        for expected, entry in enumerate(restored.entries, start=begin + 1):
-            if entry.index != expected:
-                raise self._corrupt(f"entry {expected} is missing")
-        if begin and (restored.snapshot is None or restored.snapshot.base.last.index < begin):
-            raise self._corrupt(f"the log begins behind entry {begin}, but there is no snapshot up to there")
-        return restored
+        except Damaged as damage:
+            raise self._corrupt(str(damage)) from None
 
     def write(self, writes: Sequence[Write | ChunkWrite]) -> None:
-        kept, end = self._kept, self._end
+        before = (self._kept, self._end, self.incarnation)
         try:
             if len(writes) == 1 and self._appends_one(writes[0]):  # a statement is a transaction: two calls less
                 self._write_one(writes[0])
@@ -125,16 +122,16 @@ class SqliteStorage(Storage):
                 if isinstance(write, ChunkWrite):
                     self._db.execute(
                         "INSERT OR REPLACE INTO chunks VALUES (?, ?)",
-                        (_at(self._free_slot, write.number), _seal_bytes(write.data)),
+                        (_at(self._free_slot, write.number), seal_bytes(write.data)),
                     )
                 else:
                     self._write_one(write)
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._kept, self._end = kept, end
+        except (sqlite3.Error, Damaged) as error:
+            self._kept, self._end, self.incarnation = before
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise self._error("write", error) from None
+            raise self._corrupt(str(error)) if isinstance(error, Damaged) else self._error("write", error) from None
 
     def chunk(self, number: int, *, pending: bool = False) -> bytes | None:
         if not pending and self._kept is None:
@@ -143,9 +140,28 @@ class SqliteStorage(Storage):
         try:
             with self._reading:
                 row = self._reader.execute("SELECT data FROM chunks WHERE at = ?", (_at(slot, number),)).fetchone()
+            return unseal_bytes(row[0], f"chunk {number} of the snapshot") if row else None
         except sqlite3.Error as error:
             raise self._error("read", error) from None
-        return self._unseal_bytes(row[0], f"chunk {number} of the snapshot") if row else None
+        except Damaged as damage:
+            raise self._corrupt(str(damage)) from None
+
+    def archives(self) -> tuple[Archived, ...]:
+        try:
+            with self._reading:
+                return archives.listed(self._reader)
+        except sqlite3.Error as error:
+            raise self._error("read", error) from None
+
+    def load_archive(self, number: int) -> tuple[Restored, Iterator[bytes]]:
+        try:
+            with self._reading:
+                restored = archives.load(self._reader, number)
+        except (sqlite3.Error, Damaged) as error:
+            raise self._archive_error(number, error) from None
+        if restored is None:
+            raise StorageError(f"there is no archive {number}; `archive list` shows those that there are")
+        return restored, self._archived_chunks(number, restored.snapshot.chunks if restored.snapshot else 0)
 
     def close(self) -> None:
         self._db.close()
@@ -182,24 +198,30 @@ class SqliteStorage(Storage):
                 )
             problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":
-                raise self._corrupt(problem)
+                raise Damaged(problem)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
+        # All in one transaction: a crash leaves the file as it was.
+        db.execute("BEGIN IMMEDIATE")
         if fresh:
-            # All in one transaction: a crash leaves a whole file or an empty one.
-            db.executescript(
-                f"BEGIN; {_TABLES} INSERT INTO meta VALUES ('incarnation', x'{secrets.token_hex(8)}'); "
-                f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT;"
-            )
+            self._create()
         elif version < FORMAT:
-            db.executescript(f"BEGIN; {_CHUNKS} PRAGMA user_version={FORMAT}; COMMIT;")
-        incarnation = self._meta("incarnation")
-        if incarnation is None or len(incarnation) != 8:
-            raise self._corrupt("it has no incarnation")
-        self.incarnation = incarnation
+            format_2.convert(db)
+        if version != FORMAT:
+            db.execute(f"PRAGMA user_version={FORMAT}")
+        self.incarnation = self._required(INCARNATION, "incarnation")
+        self.start = self._required(START, "start") + 1
+        self._put_meta("start", START.seal(self.start))
+        db.execute("COMMIT")
         self._end = db.execute("SELECT coalesce(max(idx), 0) FROM entries").fetchone()[0]
-        kept = self._meta("snapshot")
-        self._kept = self._unseal(_KEPT, kept, "the snapshot's description") if kept else None
+        self._kept = self._meta(KEPT, "snapshot", "the snapshot's description")
+
+    def _create(self) -> None:
+        for statement in TABLES:
+            self._db.execute(statement)
+        self._db.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        self._put_meta("incarnation", INCARNATION.seal(later_incarnation(bytes(8), secrets.token_bytes(4))))
+        self._put_meta("start", START.seal(0))
 
     @property
     def _free_slot(self) -> int:
@@ -211,75 +233,111 @@ class SqliteStorage(Storage):
             and len(write.entries) == 1
             and write.replace_from == self._end + 1
             and write.state is None
+            and write.record is None
+            and write.incarnation is None
             and write.snapshot is None
             and write.base is None
             and not write.clear
+            and not write.archives
         )
 
     def _write_one(self, write: Write) -> None:
         db = self._db
-        if write.clear:
-            if write.archive:
-                self._archive()
-            db.execute("DELETE FROM entries")
-            db.execute("DELETE FROM meta WHERE name IN ('base', 'snapshot')")
-            self._kept, self._end = None, 0
-        if write.state is not None:
-            self._put_meta("state", _seal(_STATE, write.state))
         if write.snapshot is not None:
-            self._kept = _Kept(self._free_slot, write.snapshot)
-            self._put_meta("snapshot", _seal(_KEPT, self._kept))
+            self._kept = Kept(self._free_slot, write.snapshot)
+            self._put_meta("snapshot", KEPT.seal(self._kept))
             # The slot may hold the end of a longer one from before. The other slot's chunks are replaced one by one.
             first, end = _at(self._kept.slot, write.snapshot.chunks), _at(self._kept.slot + 1, 0)
             db.execute("DELETE FROM chunks WHERE at >= ? AND at < ?", (first, end))
         if write.base is not None:
-            self._put_meta("base", _seal(_BASE, write.base))
+            self._put_meta("base", BASE.seal(write.base))
             db.execute("DELETE FROM entries WHERE idx <= ?", (write.base.last.index,))
+        if write.archives:
+            self._archive(write)
+        if write.clear:
+            self._clear()
+        if write.revive is not None:
+            self._revive(write.revive)
+        if write.state is not None:
+            self._put_meta("state", STATE.seal(write.state))
+        if write.record is not None:
+            self._put_meta("record", RECORD.seal(write.record))
+        if write.incarnation is not None:
+            self._put_meta("incarnation", INCARNATION.seal(write.incarnation))
+            self.incarnation = write.incarnation
         if write.replace_from is not None:
             if write.replace_from <= self._end:
                 db.execute("DELETE FROM entries WHERE idx >= ?", (write.replace_from,))
             db.executemany(
-                "INSERT INTO entries VALUES (?, ?)", [(entry.index, _seal(_ENTRY, entry)) for entry in write.entries]
+                "INSERT INTO entries VALUES (?, ?)", [(entry.index, ENTRY.seal(entry)) for entry in write.entries]
             )
             self._end = write.replace_from + len(write.entries) - 1
 
-    def _archive(self) -> None:
-        """Keep the history aside: its entries, and as number 0 the snapshot's description; its chunks get a slot."""
-        db = self._db
-        number = db.execute("SELECT coalesce(max(number), 0) + 1 FROM archive").fetchone()[0]
-        db.execute("INSERT INTO archive SELECT ?, idx, data FROM entries", (number,))
-        if self._kept is not None:
-            slot = number + 1
-            db.execute("INSERT INTO archive VALUES (?, 0, ?)", (number, _seal(_KEPT, _Kept(slot, self._kept.snapshot))))
-            shift = _at(slot, 0) - _at(self._kept.slot, 0)
-            begin, end = _at(self._kept.slot, 0), _at(self._kept.slot + 1, 0)
-            db.execute("UPDATE chunks SET at = at + ? WHERE at >= ? AND at < ?", (shift, begin, end))
+    def _clear(self) -> None:
+        self._db.execute("DELETE FROM entries")
+        self._db.execute("DELETE FROM chunks")
+        self._db.execute("DELETE FROM meta WHERE name IN ('base', 'snapshot')")
+        self._kept, self._end = None, 0
+
+    def _revive(self, history: bytes) -> None:
+        """Put the newest archive of a history in the place of the log."""
+        number = max(
+            archived.number
+            for archived in archives.listed(self._db)
+            if archived.ended is not None and archived.ended.branch.history == history
+        )
+        restored = archives.load(self._db, number)
+        assert restored is not None
+        self._clear()
+        if restored.snapshot is not None:
+            self._kept = Kept(0, restored.snapshot)
+            self._put_meta("snapshot", KEPT.seal(self._kept))
+            archives.put_back_chunks(self._db, number)
+        if restored.base is not None:
+            self._put_meta("base", BASE.seal(restored.base))
+        rows = [(entry.index, ENTRY.seal(entry)) for entry in restored.entries]
+        self._db.executemany("INSERT INTO entries VALUES (?, ?)", rows)
+        self._end = restored.entries[-1].index if restored.entries else 0
+
+    def _archive(self, write: Write) -> None:
+        base = self._meta(BASE, "base", "the log's base")
+        snapshot, slot = (self._kept.snapshot, self._kept.slot) if self._kept else (None, 0)
+        for archive in write.archives:
+            archives.keep(self._db, archive, base, snapshot, _at(slot, 0))
+
+    def _archived_chunks(self, number: int, count: int) -> Iterator[bytes]:
+        for at in range(count):
+            try:
+                with self._reading:
+                    data = archives.chunk(self._reader, number, at)
+            except (sqlite3.Error, Damaged) as error:
+                raise self._archive_error(number, error) from None
+            yield data
 
     def _put_meta(self, name: str, data: bytes) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, data))
 
-    def _meta(self, name: str) -> bytes | None:
+    def _meta(self, sealed: Sealed[T], name: str, what: str) -> T | None:
         row = self._db.execute("SELECT data FROM meta WHERE name = ?", (name,)).fetchone()
-        return row[0] if row else None
+        return sealed.unseal(row[0], what) if row else None
 
-    def _unseal(self, schema: Schema[Any], data: bytes, what: str) -> Any:
-        body = self._unseal_bytes(data, what)
-        try:
-            return schema.load(msgpack.unpackb(body))
-        except (ValueError, WireError) as error:
-            raise self._corrupt(f"{what} cannot be read: {error}") from None
-
-    def _unseal_bytes(self, data: bytes, what: str) -> bytes:
-        body, checksum = data[:-4], data[-4:]
-        if zlib.crc32(body).to_bytes(4, "big") != checksum:
-            raise self._corrupt(f"{what} has a wrong checksum")
-        return body
+    def _required(self, sealed: Sealed[T], name: str) -> T:
+        value = self._meta(sealed, name, f"its {name}")
+        if value is None:
+            raise Damaged(f"it has no {name}")
+        return value
 
     def _corrupt(self, problem: str) -> StorageError:
         return StorageError(
             f"{self._path} is corrupt: {problem}. This member does not trust it and stops. Move it away: the "
             "member then joins its group anew, as a new member. An older copy of the file must not take its place: it has "
             "forgotten what this member promised"
+        )
+
+    def _archive_error(self, number: int, error: Exception) -> StorageError:
+        return StorageError(
+            f"archive {number} in {self._path} cannot be read: {error}. The group itself goes on. Another member that "
+            "held this history may have an archive of it, `archive list` on it shows that; so may a backup of this file"
         )
 
     def _error(self, what: str, error: sqlite3.Error) -> StorageError:
@@ -296,15 +354,6 @@ class SqliteStorage(Storage):
 
     def _forbidden(self, what: str, text: str) -> StorageError:
         return StorageError(f"cannot {what} {self._path}: {text}; check who owns it and that the disk is writable")
-
-
-def _seal(schema: Schema[Any], value: Any) -> bytes:
-    body: bytes = msgpack.packb(schema.dump(value))
-    return _seal_bytes(body)
-
-
-def _seal_bytes(body: bytes) -> bytes:
-    return body + zlib.crc32(body).to_bytes(4, "big")
 
 
 def _at(slot: int, number: int) -> int:

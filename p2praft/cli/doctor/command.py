@@ -160,8 +160,9 @@ async def examine_before(plan: Plan) -> AsyncIterator[Finding]:
                 yield faulty("secret", "secret-file", text)
         if secret:
             yield fine("secret", "the group's secret can be read, and by nobody else")
-            config = ConsensusConfig(expect=plan.expect)
-            groups.append(GroupFacts(name=plan.group, key=GroupKey.from_passphrase(secret), config=config))
+            ConsensusConfig(expect=plan.expect)  # refuses what `up` would refuse
+            key = GroupKey.from_passphrase(secret, network=plan.network or "", group=plan.group)
+            groups.append(GroupFacts(name=plan.group, key=key))
     try:
         async with QuicTransport().bind(SecretKey.generate(), listen=HostPort.parse(plan.listen)) as endpoint:
             yield fine("socket", f"UDP {plan.listen} can be listened on")

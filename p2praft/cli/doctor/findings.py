@@ -72,14 +72,19 @@ ADVICE = {
     "handshake": "look at the other node's log; it may be overloaded, or refuse more connections",
     # the network and the group
     "other-network": "give both the same --network NAME, letter by letter",
-    "no-such-group": "start a node there with --group of the same name",
-    "other-secret": "compare the secret files: the same line on all members; or the group is an application's, with a "
-    "state machine or settings of its own",
-    "other-settings": "start all members with the same settings",
+    "no-such-group": "start a node there with --group of the same name; if one runs, compare the names and the secret files, "
+    "letter by letter; or the group is an application's, with a state machine of its own",
+    "other-machine": "start all members with the same state machine: `p2praft up` serves the map, an application its own",
+    "older-release": "upgrade that node: releases 0.1 and 0.2 form no group",
     "not-founded": "start what it names, or correct --seed; as many members as --expect says found the group once they see "
     "each other; --found begins it alone",
-    "no-leader": "start more of the group's voters: a majority must be up; of those that are gone for good, `p2praft "
-    "recover` lets the rest go on",
+    "no-leader": "start more of the group's voters: a majority must be up",
+    "stranded": "start the voters that it names; if they are gone for good, `p2praft recover` lets the rest go on; if the group "
+    "works elsewhere, `p2praft abandon` joins this node to that",
+    "sealed": "start more nodes of the part of the group that it names; if that is lost for ever, `p2praft recover` says so",
+    "log-differs": "an older copy of a data directory was put back, here or at the leader: move away the one of the node that has "
+    "it, and it joins anew; `archive list` shows what is kept",
+    "asks": "`p2praft merge GROUP --dry-run` shows the two parts; `p2praft merge` ends this one in favour of the other",
     "not-bonded": "see what the node's log says of that peer; run `p2praft doctor` on the other machine as well",
     "alone": "give it a --seed: the address that another node printed when it was ready",
     # time

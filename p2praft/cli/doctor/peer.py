@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from discovery import NetworkId
 from p2praft.about import ELSEWHERE, About, ask_about
 from p2praft.cli.doctor.findings import Finding, faulty, fine
 from p2praft.cli.doctor.path import examine_path
 from p2praft.collections import MapMachine
-from p2praft.config import ConsensusConfig
-from p2praft.groups.key import GroupId, GroupKey
-from p2praft.groups.machine import NoMachine
+from p2praft.groups.key import GroupId, GroupKey, Tags
+from p2praft.groups.legacy import beginning
+from p2praft.groups.machine import MachineName, NoMachine
 from transport import (
     AddressError,
     Connection,
@@ -31,7 +31,8 @@ from transport import (
 
 CLOCK = 10.0
 """Seconds that two clocks may differ."""
-MACHINES = (MapMachine.signature, "p2praft.map/1", "p2praft.map/2", NoMachine.signature)
+MACHINES = (MapMachine.signature, NoMachine.signature)
+"""State machines that a group may have instead of the one that is expected here."""
 _ID = re.compile(r"\bthis is ([a-z2-7]{52})\b")
 
 
@@ -56,32 +57,22 @@ class GroupFacts:
     Attributes:
         name: What it is called.
         key: Its secret.
-        config: Its settings.
         signature: Its state machine's.
     """
 
     name: str
     key: GroupKey
-    config: ConsensusConfig
     signature: str = MapMachine.signature
 
-    def id(self, network: NetworkId) -> GroupId:
-        """What it is called on the wire."""
-        return GroupId.of(self.key, network=network, name=self.name, config=self.config, signature=self.signature)
+    @property
+    def machine(self) -> str:
+        """The state machine's name."""
+        return MachineName.parse(self.signature).name
 
-    def others(self, network: NetworkId) -> dict[bytes, str]:
-        """Ids of the same group with the same secret, but with other settings; and what differs in each, for people."""
-        found: dict[bytes, str] = {}
-        for signature in dict.fromkeys((self.signature, *MACHINES)):
-            for expect in range(1, self.config.max_voters + 1):
-                other = replace(self, config=replace(self.config, expect=expect), signature=signature)
-                differs = []
-                if expect != self.config.expect:
-                    differs.append(f"it expects {expect} founders, this side {self.config.expect} (--expect)")
-                if signature != self.signature:
-                    differs.append(f"its state machine is {signature}, ours {self.signature}")
-                found[other.id(network).key] = " and ".join(differs)
-        return found
+    def tag(self, network: NetworkId, peer: PeerId, machine: str) -> bytes:
+        """What a member announces if this is its group, with a state machine of that name."""
+        group = GroupId.of(self.key, network=network, name=self.name, machine=machine)
+        return Tags(self.key, group).of(peer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +156,7 @@ class Examiner:
         yield fine("network", f"the peer is in network {self.network!r} as well")
         yield _examine_clock(about, ahead)
         for group in self.groups:
-            yield _examine_group(group, network, about.groups)
+            yield _examine_group(group, network, connection.peer_id, about)
 
 
 def _of_dial(error: DialError) -> Finding:
@@ -183,18 +174,23 @@ def _examine_clock(about: About, ahead: float) -> Finding:
     return fine("clock", f"the clocks agree to {abs(ahead):.1f} s; the peer runs p2praft {about.release}")
 
 
-def _examine_group(group: GroupFacts, network: NetworkId, served: Sequence[bytes]) -> Finding:
-    own = group.id(network)
-    if own.key in served:
-        return fine("group", f"the peer serves group {group.name!r} with the same secret and settings")
-    if not any(map(own.is_namesake, served)):
-        return faulty("group", "no-such-group", f"the peer serves no group called {group.name!r}")
-    others = group.others(network)
-    for key in served:
-        if key in others:
-            text = f"the peer's group {group.name!r} has the same secret, but other settings: {others[key]}"
-            return faulty("group", "other-settings", text)
-    return faulty("group", "other-secret", f"the peer's group {group.name!r} has another secret")
+def _examine_group(group: GroupFacts, network: NetworkId, peer: PeerId, about: About) -> Finding:
+    served = about.groups
+    if group.tag(network, peer, group.machine) in served:
+        return fine("group", f"the peer serves group {group.name!r} with the same secret")
+    for machine in {MachineName.parse(signature).name for signature in MACHINES}:
+        if group.tag(network, peer, machine) in served:
+            text = f"the peer's group {group.name!r} has the same secret, but its state machine is {machine}, ours {group.machine}"
+            return faulty("group", "other-machine", text)
+    if any(one.startswith(beginning(network, group.name)) for one in served):
+        text = f"the peer serves a group called {group.name!r}, but runs an older release ({about.release})"
+        return faulty("group", "older-release", text)
+    text = (
+        f"the peer serves {len(served)} group(s), but none that is called {group.name!r} and has the same secret"
+        if served
+        else "the peer serves no group"
+    )
+    return faulty("group", "no-such-group", text)
 
 
 def _duration(seconds: float) -> str:

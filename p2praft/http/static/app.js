@@ -144,7 +144,7 @@ function drawLeader() {
   const panel = $("leader");
   panel.toggleAttribute("data-none", !one?.leader);
   if (!one) { put("leader-label", "this node serves no group"); put("leader-who", "–"); return; }
-  const waits = one.waits_for ? `, not founded yet: it ${one.waits_for}` : "";
+  const waits = one.waits_for ? `${one.voters.length ? ":" : ", not founded yet:"} it ${one.waits_for}` : "";
   put("leader-label", one.leader ? `leads group ${one.name}${one.is_leader ? ", and is this node" : ""}` : `group ${one.name}${waits}`);
   put("leader-who", one.leader ? short(one.leader) : "no leader");
   put("term", one.term);
