@@ -17,14 +17,19 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from tests.mutant import Mutant
+from tests.mutants_of_histories import HISTORIES
 
 ROOT = Path(__file__).resolve().parents[1]
 UNIT = (
     "tests/raft",
     "tests/groups/test_gate.py",
     "tests/groups/test_sessions.py",
+    "tests/groups/test_absorbed.py",
+    "tests/groups/test_carrying.py",
+    "tests/groups/test_carrier.py",
     "tests/groups/test_proposals.py",
     "tests/groups/test_snapshots.py",
     "tests/paper",
@@ -32,28 +37,6 @@ UNIT = (
 )
 SEEDS = 100
 """Of the simulation, tried on each mutant of the engine until one fails."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mutant:
-    """One weakened rule.
-
-    Attributes:
-        name: What is weakened.
-        file: Where, below ``p2praft``; the engine's files, which the simulation runs, by their names alone.
-        old: Text that must occur exactly once.
-        new: What takes its place.
-    """
-
-    name: str
-    file: str
-    old: str
-    new: str
-
-    @property
-    def path(self) -> Path:
-        """The file's, from the repository's root."""
-        return Path("p2praft", "" if "/" in self.file else "raft", self.file)
 
 
 MUTANTS = (
@@ -89,16 +72,16 @@ MUTANTS = (
     ),
     Mutant(
         name="an observer's acknowledgement counts for commits",
-        file="leader.py",
+        file="replication.py",
         old="counts = response.vote is Vote.GRANTED",
         new="counts = True",
     ),
     Mutant(
         name="members that are no voters are counted for commits",
         file="leader.py",
-        old="index = quorum_value(ctx.voters, lambda m: self._counted(m, ctx), ctx.spared(ctx.voters))",
-        new="index = quorum_value([ctx.me, *self.progress], lambda m: m == ctx.me and ctx.log.stable or "
-        "self.progress[m].match, ())",
+        old="index = quorum_value(ctx.voters, lambda member: self.replication.counted(member, ctx))",
+        new="known = self.replication.progress\n"
+        "        index = quorum_value([ctx.me, *known], lambda m: ctx.log.stable if m == ctx.me else known[m].match)",
     ),
     Mutant(
         name="entries of earlier terms commit by counting (figure 8)",
@@ -109,8 +92,8 @@ MUTANTS = (
     Mutant(
         name="a new leader appends no no-op",
         file="leader.py",
-        old="        if ctx.founded:\n            # Entries",
-        new="        if False:\n            # Entries",
+        old="self.term_start = self.append(NoOp(), ctx.me.peer_id, ctx)",
+        new="self.term_start = ctx.log.last.index",
     ),
     Mutant(
         name="strong reads are served without a quorum",
@@ -121,7 +104,7 @@ MUTANTS = (
     Mutant(
         name="strong reads do not wait for a commit in the leader's term",
         file="leader.py",
-        old="if self.reads.waiting and ctx.commit >= self._term_start:",
+        old="if self.reads.waiting and ctx.commit >= self.term_start:",
         new="if self.reads.waiting:",
     ),
     Mutant(
@@ -132,15 +115,15 @@ MUTANTS = (
     ),
     Mutant(
         name="the leader's own copy counts before it is durable",
-        file="leader.py",
+        file="replication.py",
         old="return ctx.log.stable",
         new="return ctx.log.last.index",
     ),
     Mutant(
         name="a candidate's own vote counts before it is durable",
         file="candidate.py",
-        old="if not ctx.is_durable(self._asked):",
-        new="if False:",
+        old="if not ctx.disk.is_durable(self._asked) or not has_quorum",
+        new="if not has_quorum",
     ),
     Mutant(
         name="an overtaken write vouches for what was truncated (A-B-A)",
@@ -151,7 +134,7 @@ MUTANTS = (
     Mutant(
         name="a leader without a quorum stays",
         file="leader.py",
-        old="if ctx.founded and ctx.now >= self._patient_until and not self._quorum_is_active(ctx):",
+        old="if ctx.now >= self._patient_until and not self._quorum_is_active(ctx):",
         new="if False:",
     ),
     Mutant(
@@ -163,32 +146,8 @@ MUTANTS = (
     Mutant(
         name="several changes of the voter set at a time",
         file="leader.py",
-        old="ctx.commit < max(self._term_start, ctx.log.voters_index)",
-        new="ctx.commit < self._term_start",
-    ),
-    Mutant(
-        name="a genesis commits before every founder holds it",
-        file="leader.py",
-        old="if all(self._counted(founder, ctx) >= 1 for founder in ctx.voters):",
-        new="if sum(self._counted(founder, ctx) >= 1 for founder in ctx.voters) * 2 > len(ctx.voters):",
-    ),
-    Mutant(
-        name="a founding leader takes entries before its knowledge of the commit is durable",
-        file="leader.py",
-        old="founding = not ctx.founded or self._founded_serial is not None",
-        new="founding = not ctx.founded",
-    ),
-    Mutant(
-        name="a founder does not learn from others that its genesis is founded",
-        file="engine.py",
-        old="                if message.founded:\n",
-        new="                if False:\n",
-    ),
-    Mutant(
-        name="a history that was yielded is taken up again",
-        file="engine.py",
-        old="if ctx.genesis is not None or history in ctx.left:",
-        new="if ctx.genesis is not None:",
+        old="ctx.commit >= max(self.term_start, ctx.log.voters_index)",
+        new="ctx.commit >= self.term_start",
     ),
     Mutant(
         name="a stale leader hears nothing of the newer term",
@@ -211,32 +170,8 @@ MUTANTS = (
     Mutant(
         name="one answer less makes a quorum",
         file="quorum.py",
-        old="return min(len(voters) // 2 + 1, survivors) or len(voters) + 1",
-        new="return min((len(voters) + 1) // 2, survivors) or len(voters) + 1",
-    ),
-    Mutant(
-        name="a voter that is merely away counts as gone",
-        file="context.py",
-        old="return member.volatile and self._incarnations.get(member.peer_id, member) != member",
-        new="return member != self.me and member not in self.bonded",
-    ),
-    Mutant(
-        name="the gone are spared before what is back in their places has said what it is",
-        file="context.py",
-        old=" and all(map(self._is_answered_for, gone))",
-        new="",
-    ),
-    Mutant(
-        name="a survivor does not ask for newer voters than it knows",
-        file="context.py",
-        old="known = not self._knows_newer_voters() and ",
-        new="known = ",
-    ),
-    Mutant(
-        name="a survivor leads a term that the gone may have had",
-        file="candidate.py",
-        old="return Term((ctx.term // GENERATION + 1) * GENERATION)",
-        new="return Term(ctx.term + 1)",
+        old="return len(voters) // 2 + 1",
+        new="return (len(voters) + 1) // 2",
     ),
     Mutant(
         name="who is removed does not campaign, even while it alone has the removal",
@@ -245,16 +180,58 @@ MUTANTS = (
         new="self.me in log.voters",
     ),
     Mutant(
-        name="what was promised in a buried history is forgotten",
-        file="engine.py",
-        old="            ctx.bury_history()\n",
-        new="",
-    ),
-    Mutant(
         name="a member that is behind may become a voter",
         file="steward.py",
-        old="return self.live and self.caught_up and not self.unwanted",
-        new="return self.live and not self.unwanted",
+        old="return self.live and self.caught_up and not self.over and self.factor > 0",
+        new="return self.live and not self.over and self.factor > 0",
+    ),
+    Mutant(
+        name="a step of the voter set is taken without an answer to a round begun after the wish",
+        file="steward.py",
+        old="if not council.has_majority(voters, since=self.wish.round):",
+        new="if not council.has_majority(voters):",
+    ),
+    Mutant(
+        name="a wish that was dropped is proven by answers to its old round",
+        file="steward.py",
+        old="        if voters is None:\n            self.wish = None\n            return None\n",
+        new="        if voters is None:\n            return None\n",
+    ),
+    Mutant(
+        name="an ended voter is removed while its next incarnation catches up",
+        file="steward.py",
+        old="if staying < size(fit + coming):",
+        new="if staying < size(fit):",
+    ),
+    Mutant(
+        name="a voter is removed before the one that takes its place is added",
+        file="steward.py",
+        old="    if surplus and (unwanted or overdue):",
+        new="    if unwanted or (surplus and overdue):",
+    ),
+    Mutant(
+        name="silence shrinks a set as soon as it is overdue",
+        file="steward.py",
+        old="drop(voter for voter in overdue if view(voter).silent_for >= shrink_after)",
+        new="drop(overdue)",
+    ),
+    Mutant(
+        name="silence shrinks a set below three",
+        file="steward.py",
+        old="if len(voters) > 3 and (rest",
+        new="if len(voters) > 2 and (rest",
+    ),
+    Mutant(
+        name="an observer's answer counts in the majority that a step needs",
+        file="steward.py",
+        old="return self.live and self.caught_up and not self.over and self.factor > 0",
+        new="return self.live and self.caught_up and not self.over",
+    ),
+    Mutant(
+        name="a member with a hung disk takes a voter's place",
+        file="steward.py",
+        old="(view(member).fit and not is_overdue(member))",
+        new="view(member).fit",
     ),
     Mutant(
         name="entries are appended without a look at what stands before them",
@@ -265,8 +242,8 @@ MUTANTS = (
     Mutant(
         name="a delayed duplicate truncates what came after it",
         file="follower.py",
-        old="if missing := ctx.log.missing_from(request.entries):",
-        new="if missing := tuple(e for e in request.entries if e.index > ctx.commit):",
+        old="missing = ctx.log.missing_from(request.entries)",
+        new="missing = tuple(e for e in request.entries if e.index > ctx.commit)",
     ),
     Mutant(
         name="a pre-vote is granted although a leader is heard",
@@ -290,7 +267,7 @@ MUTANTS = (
     Mutant(
         name="fetched entries are put behind a tail that was never committed",
         file="catchup.py",
-        old="if not ctx.log.matches(prev):",
+        old="if not ctx.log.matches(prev, digest):",
         new="if False:",
     ),
     Mutant(
@@ -308,7 +285,7 @@ MUTANTS = (
     Mutant(
         name="what disagrees with a snapshot stays behind it",
         file="log.py",
-        old="if self.matches(base.last):\n            del",
+        old="if self.matches(base.last, base.digest):\n            del",
         new="if self.last.index >= base.last.index:\n            del",
     ),
     Mutant(
@@ -361,16 +338,77 @@ MUTANTS = (
     ),
     Mutant(
         name="the engine founds though it may not",
-        file="founding.py",
-        old=" or ctx.leaving or not ctx.may_found:\n",
-        new=" or ctx.leaving:\n",
+        file="histories/life.py",
+        old="        if not self._may_found:\n",
+        new="        if not self._may_found and False:\n",
     ),
     Mutant(
         name="a snapshot forgets the sessions",
         file="groups/snapshots.py",
-        old="sessions = SessionTable.load(unpack(bytes(head[_LENGTH.size : end])))",
-        new="sessions = SessionTable()",
+        old='Tables(SessionTable.load(head["sessions"]), AbsorbedTable.load(head["absorbed"]))',
+        new='Tables(SessionTable(), AbsorbedTable.load(head["absorbed"]))',
     ),
+    Mutant(
+        name="a snapshot forgets what was taken over",
+        file="groups/snapshots.py",
+        old='Tables(SessionTable.load(head["sessions"]), AbsorbedTable.load(head["absorbed"]))',
+        new='Tables(SessionTable.load(head["sessions"]), AbsorbedTable())',
+    ),
+    Mutant(
+        name="another list continues one that was begun",
+        file="groups/absorbed.py",
+        old="if (begun.digest, begun.total) != (part.digest, part.total):",
+        new="if False:",
+    ),
+    Mutant(
+        name="a list is taken up behind a gap",
+        file="groups/absorbed.py",
+        old="if part.first > begun.next:",
+        new="if False:",
+    ),
+    Mutant(
+        name="a second end of a history is carried over beside the first",
+        file="groups/absorbed.py",
+        old="if not part.replayed and any(not row.replayed for row in self.of_history(part.end.history)):",
+        new="if False:",
+    ),
+    Mutant(
+        name="a replayed command is applied by every list that brings it",
+        file="groups/applier.py",
+        old="if origin.session == 0 or not tables.has(origin):",
+        new="if True:",
+    ),
+    Mutant(
+        name="what a history had taken over is not taken over with it",
+        file="groups/absorbed.py",
+        old="for row in part.lists:",
+        new="for row in ():",
+    ),
+    Mutant(
+        name="a session's id alone says which session",
+        file="histories/entries.py",
+        old="return next((branch.history for branch in self.ancestors if index <= branch.at.index), self.history)",
+        new="return self.ancestors[0].history if self.ancestors else self.history",
+    ),
+    Mutant(
+        name="a history is carried over before the one in favour of which it ended",
+        file="groups/carrier.py",
+        old="return not any(row.is_complete for row in table.of_history(into))",
+        new="return False",
+    ),
+    Mutant(
+        name="who holds a part of a sealed history makes its list",
+        file="groups/carrying.py",
+        old="if ended.how is End.SEALED and not source.archived.whole:",
+        new="if False:",
+    ),
+    Mutant(
+        name="positions of two terms are compared by their order alone",
+        file="groups/lineage.py",
+        old="return first if any(archive.holds(last) and archive.holds(first) for archive in archives) else None",
+        new="return first",
+    ),
+    *HISTORIES,
 )
 
 
@@ -415,7 +453,7 @@ def killers(mutant: Mutant) -> tuple[Mutant, str, str]:
         if not by_test and done.returncode:
             by_test = f"exit status {done.returncode}"
         by_seed = ""
-        if "/" not in mutant.file:
+        if mutant.is_engine:
             done = run(copy, "tests.simulation", "--seeds", str(SEEDS), "--jobs", "1", "--first-failure")
             if done.returncode:
                 by_seed = next((line for line in done.stderr.splitlines() if line.startswith("seed ")), "seed ?")

@@ -27,7 +27,7 @@ FLOORS = (
 )
 """Inside ``p2praft``, lowest first; rooms on one floor may import each other."""
 PURE = (
-    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "p2praft" / "raft").glob("*.py")),
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "p2praft" / "raft").rglob("*.py")),
     *(
         f"discovery/{name}.py"
         for name in ("entry", "catalog", "messages", "effects", "rtt", "failure", "view", "spread")
@@ -37,6 +37,7 @@ PURE = (
         for name in ("dialling", "anti_entropy", "core", "watching", "telling", "gossip", "explain")
     ),
     *(f"transport/{name}.py" for name in ("wire", "handshake", "door", "lazy")),
+    *(f"p2praft/groups/{name}.py" for name in ("absorbed", "applier", "lineage", "carrying", "carrier", "archives")),
     *(f"p2praft/collections/{name}.py" for name in ("sorted", "history", "map_machine")),
     *("p2praft/values.py", "p2praft/groups/gate.py", "p2praft/cli/printable.py"),
 )

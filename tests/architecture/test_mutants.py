@@ -6,7 +6,8 @@ import ast
 
 import pytest
 
-from tests.mutants import MUTANTS, Mutant, weakened
+from tests.mutant import Mutant
+from tests.mutants import MUTANTS, weakened
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

@@ -7,26 +7,20 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 
 from discovery import NetworkId
-from p2praft import ConsensusConfig, GroupKey, Network, StateMachine
+from p2praft import GroupKey, Network, StateMachine
 from p2praft.groups import bond as bonds
 from p2praft.groups.bond import BOND, REFUSED, BondRequest, BondResponse, Envelope, Membership, accept_bond
 from p2praft.groups.key import GroupId, proof as group_proof
-from p2praft.raft.messages import (
-    AppendEntries,
-    Cursor,
-    HistoryId,
-    Index,
-    Member,
-    RequestVoteResponse,
-    Term,
-    Vote,
-)
+from p2praft.raft.histories.entries import HistoryId
+from p2praft.raft.messages import AppendEntries, RequestVoteResponse
+from p2praft.raft.types import NO_DIGEST, START, Index, Member, Term, Vote
 from tests.attacks.attacker import RawPeer, insider, node, serves_others
 from tests.transport.support import PATIENCE, until
 from transport import Link, PeerId
@@ -35,11 +29,11 @@ from transport.endpoint import QuicEndpoint
 pytestmark = pytest.mark.anyio
 
 KEY = GroupKey(b"k" * 32)
-CONFIG = ConsensusConfig()
+PROCESS = b"p" * 16
 
 
 def group_id(key: GroupKey = KEY, *, network: str = "factory", name: str = "line") -> GroupId:
-    return GroupId.of(key, network=NetworkId.of(network), name=name, config=CONFIG, signature="counter/1")
+    return GroupId.of(key, network=NetworkId.of(network), name=name, machine="counter")
 
 
 def request(
@@ -61,8 +55,16 @@ def request(
 
     link: Any = Fake()
     link.binding = evil.binding if binding is None else binding
-    made = bonds._proof(key.derive(b"bond"), group.key, role, member, to, link)
-    return BondRequest(group=group.key, incarnation=member.incarnation, volatile=True, features=(), proof=made)
+    made = bonds._proof(key.derive(b"bond"), group.key, role, member, PROCESS, 1, to, link)
+    return BondRequest(
+        group=group.key,
+        incarnation=member.incarnation,
+        volatile=True,
+        process=PROCESS,
+        start=1,
+        features=(),
+        proof=made,
+    )
 
 
 @asynccontextmanager
@@ -113,11 +115,19 @@ WRONG: dict[str, Any] = {
     "another connection's proof": lambda evil, b: request(evil, b, binding=bytes(32)),
     "another member's proof": lambda evil, b: request(evil, b, prover=PeerId(b"p" * 32)),
     "a proof for another member": lambda evil, b: request(evil, PeerId(b"p" * 32)),
+    "another process's proof": lambda evil, b: replace(request(evil, b), process=b"q" * 16),
+    "a start that was not proven": lambda evil, b: replace(request(evil, b), start=2),
     "a proof of zeros": lambda evil, b: BondRequest(
-        group=group_id().key, incarnation=b"incarnat", volatile=True, features=(), proof=bytes(32)
+        group=group_id().key,
+        incarnation=b"incarnat",
+        volatile=True,
+        process=PROCESS,
+        start=1,
+        features=(),
+        proof=bytes(32),
     ),
     "an answer instead of a request": lambda evil, b: BondResponse(
-        incarnation=b"incarnat", volatile=True, features=(), proof=bytes(32)
+        incarnation=b"incarnat", volatile=True, process=PROCESS, start=1, features=(), proof=bytes(32)
     ),
 }
 
@@ -193,6 +203,8 @@ async def test_a_proof_that_a_member_made_is_worth_nothing_in_the_attackers_hand
                             BondResponse(
                                 incarnation=captured.incarnation,
                                 volatile=captured.volatile,
+                                process=captured.process,
+                                start=captured.start,
                                 features=captured.features,
                                 proof=captured.proof,
                             )
@@ -245,9 +257,11 @@ async def test_a_bonded_member_speaks_only_for_itself() -> None:
                     vote = RequestVoteResponse(term=term, vote=Vote.GRANTED, supports=True)
                     usurp = AppendEntries(
                         term=term,
-                        prev=Cursor(Term(0), Index(0)),
+                        prev=START,
+                        digest=NO_DIGEST,
                         entries=(),
                         leader_commit=Index(0),
+                        stable=START,
                         round=1,
                     )
                     for message in (vote, usurp):

@@ -84,7 +84,7 @@ def state(group: Group) -> dict[str, Any]:
         "committed": group.committed,
         "me": worker.me.incarnation.hex(),
         "voters": sorted(member.incarnation.hex() for member in worker.engine.voters),
-        "voters_are_committed": worker.engine.ctx.log.voters_index <= worker.engine.commit,
+        "voters_are_committed": worker.engine.has_committed_voters,
     }
 
 

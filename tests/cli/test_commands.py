@@ -81,7 +81,7 @@ def test_groups(p2praft: Run, fake: FakeNode) -> None:
 
 def test_a_group_that_is_not_founded_says_what_it_waits_for(p2praft: Run, fake: FakeNode) -> None:
     fake.reply = {"result": [{**GROUP, "voters": [], "waits_for": "waits for [bold]"}]}
-    assert p2praft("groups").stdout.splitlines()[-1] == "[line] is not founded yet: it waits for [bold]"
+    assert p2praft("groups").stdout.splitlines()[-1] == "[line]: not founded yet: it waits for [bold]"
     fake.reply = {"result": {**STATUS, "groups": fake.reply["result"]}}
     assert "not founded yet: it waits for [bold]" in p2praft("status").stdout
 

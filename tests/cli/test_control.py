@@ -92,11 +92,12 @@ async def test_status_groups_and_peers_have_the_keys_of_the_contract(node: Node)
     assert await node.ask(op="peers") == []
     (group,) = await node.ask(op="groups")
     assert list(group) == (
-        "name id role term leader is_leader committed log_position voters bonds online waits_for".split()  # noqa: SIM905
+        "name id role term leader is_leader committed log_position voters bonds online waits_for safe".split()  # noqa: SIM905
     )
     assert (group["name"], group["role"], group["leader"]) == ("line", "leader", str(node.network.peer_id))
     assert group["online"] is group["is_leader"] is True
     assert group["waits_for"] is None
+    assert group["safe"] is True
 
 
 async def test_the_map(node: Node) -> None:

@@ -90,7 +90,9 @@ def test_a_node_without_groups_and_a_group_without_a_leader() -> None:
     assert "candidate" in text
     assert "-/s" in text
     assert "not founded" not in text
-    waiting = {**offline, "waits_for": "waits to bond with [bold]"}
+    stranded = {**offline, "waits_for": "waits for bbbbbbbb"}
+    assert "it waits for bbbbbbbb" in drawn({**STATUS, "groups": [stranded]}, PEERS, Rates())
+    waiting = {**offline, "voters": [], "waits_for": "waits to bond with [bold]"}
     assert "not founded yet: it waits to bond with [bold]" in drawn({**STATUS, "groups": [waiting]}, PEERS, Rates())
 
 

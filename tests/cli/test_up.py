@@ -141,6 +141,7 @@ async def lost_and_back() -> list[str]:
         async with lab(3, expect=3) as made, anyio.create_task_group() as tasks:
             while len(made.nodes[0].group.voters) < 3:
                 await anyio.sleep(0.1)
+            await made.leader.group.execute(1)  # a group that holds nothing would end, and be founded anew
             tasks.start_soon(_report_majority, made.nodes[0].group, Reporter(as_json=True))
             others = [node.host for node in made.nodes[1:]]
             await anyio.sleep(2)

@@ -166,7 +166,7 @@ def test_an_entrys_time_ends_on_every_member_though_nobody_says_anything() -> No
 
 def test_a_new_leader_minds_the_time_as_well() -> None:
     async def scenario() -> None:
-        async with Cluster(3, MapMachine) as cluster:
+        async with Cluster(3, MapMachine, skew=1) as cluster:
             first = await cluster.wait_leader()
             await Map[int](first.group).set("lease", 1, ttl=5)
             cluster.isolate(first)

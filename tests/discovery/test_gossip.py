@@ -13,7 +13,7 @@ from discovery import DiscoveryConfig, NetworkId, SignedEntry, Version
 from discovery.anti_entropy import HIGHEST, LOWEST, FirstExchange, summarize
 from discovery.catalog import Catalog, Status, bucket_of
 from discovery.dialling import LOOKS_PER_LOSS, Dialling
-from discovery.effects import NO_ANSWER, OTHER_NETWORK, VIEW_FULL, Dial, Effect, Emit, Send, Unlink
+from discovery.effects import NO_ANSWER, OTHER_NETWORK, VIEW_FULL, Dial, Effect, Elsewhere, Emit, Send, Unlink
 from discovery.failure import CONFIRMATIONS, GATHERING, LESSON
 from discovery.gossip import Gossip
 from discovery.messages import (
@@ -30,7 +30,7 @@ from discovery.messages import (
     Suspicion,
     Want,
 )
-from discovery.telling import FORGED
+from discovery.telling import FORGED, OUTRUN
 from discovery.view import View
 from tests.discovery.support import address, engine, entry, key, linked, peer, sent
 from transport import HostPort, PeerAddr, PeerId
@@ -248,6 +248,31 @@ class TestNews:
         restarted.receive(peer(0), News(entries=(entry(1),)), 1.0)
         assert restarted.own.entry.version == Version(2, 1)
         assert restarted.own.entry.address == address(1, 7002)
+
+    def test_who_signs_with_our_key_again_and_again_is_another_process_and_that_is_said_once(self) -> None:
+        gossip = linked(0, 1)
+        told: list[tuple[int, Elsewhere]] = []
+        for number in range(1, 3 * OUTRUN):
+            incarnation = gossip.own.entry.version.incarnation
+            gossip.receive(peer(1), News(entries=(entry(0, (incarnation, 2), port=7002),)), float(number))
+            assert gossip.own.entry.version == Version(incarnation + 1, 1)
+            told += [(number, effect) for effect in gossip.take_effects() if isinstance(effect, Elsewhere)]
+        assert told == [(OUTRUN, Elsewhere(address(0, 7002)))]
+
+    def test_two_that_jump_above_each_other_do_it_at_a_capped_rate(self) -> None:
+        gossip = linked(0, 1)
+        begin = gossip.own.entry.version.incarnation
+        for _ in range(100):
+            version = gossip.own.entry.version
+            gossip.receive(peer(1), News(entries=(entry(0, (version.incarnation, 2), port=7002),)), 1.0)
+        assert gossip.own.entry.version.incarnation - begin <= OUTRUN + 1
+
+    def test_our_own_past_at_the_same_place_is_no_other_process(self) -> None:
+        gossip = linked(0, 1)
+        for number in range(1, 3 * OUTRUN):
+            incarnation = gossip.own.entry.version.incarnation
+            gossip.receive(peer(1), News(entries=(entry(0, (incarnation, 2)),)), float(number))
+        assert not any(isinstance(effect, Elsewhere) for effect in gossip.take_effects())
 
 
 class TestAntiEntropy:

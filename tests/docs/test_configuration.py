@@ -61,6 +61,8 @@ def test_relations_between_settings_are_as_the_page_says() -> None:
     for nonsense in (
         lambda: ConsensusConfig(heartbeat_interval=1, election_timeout=1.9),
         lambda: ConsensusConfig(expect=6, max_voters=5),
+        lambda: ConsensusConfig(voter_grace=20, shrink_after=19),
+        lambda: ConsensusConfig(shrink_after=864_001),
         lambda: QuicConfig(keepalive=8, idle_timeout=8),
         lambda: QuicConfig(idle_timeout=601),
         lambda: QuicConfig(engine="quiche"),  # type: ignore[arg-type]

@@ -16,7 +16,8 @@ from p2praft.groups import snapshots
 from p2praft.groups.applier import Applier
 from p2praft.groups.group import QueryResult
 from p2praft.groups.machine import unpack
-from p2praft.raft.messages import Commands, Cursor, Index, LogEntry, OpenSession, Term
+from p2praft.raft.entries import Commands, LogEntry, OpenSession
+from p2praft.raft.types import Cursor, Index, Term
 from tests.fuzz.mutate import NASTY, mutate
 from tests.fuzz.source import Source
 from transport import PeerId
@@ -69,8 +70,8 @@ def commands(data: bytes) -> None:
         entry = _entry(index, payload)
         assert one.apply(entry) == other.apply(entry)
         if source.chance(8):
-            sessions, state = snapshots.decode(other.machine, [b"".join(snapshots.encode(other))])
-            other.restore(other.index, sessions, state)
+            tables, state = snapshots.decode(other.machine, [b"".join(snapshots.encode(other))])
+            other.restore(other.index, tables, state)
     assert b"".join(snapshots.encode(one)) == b"".join(snapshots.encode(other))
     state = getattr(one.machine, "state", None)
     if state is not None:  # what handles read; nothing that was committed may make it unreadable
@@ -96,12 +97,14 @@ def snapshot(data: bytes) -> None:
         send=unused,
         fail=unused,
     )
-    fetched = SimpleNamespace(chunks=len(chunks), base=SimpleNamespace(last=Cursor(Term(1), Index(9))))
+    fetched = SimpleNamespace(
+        chunks=len(chunks), base=SimpleNamespace(last=Cursor(Term(1), Index(9)), past=SimpleNamespace(genesis=None))
+    )
     try:
-        sessions, _state = shell._decode(cast(Any, fetched), True)
+        tables, _state = shell._decode(cast(Any, fetched), True)
     except P2PRaftError:
         return
-    assert len(sessions) >= 0
+    assert len(tables.sessions) >= 0
 
 
 class _Group:
@@ -109,6 +112,7 @@ class _Group:
 
     name, id, role, term, leader, is_leader, committed, online = "g", "id", "leader", 1, None, True, 1, True
     log_position, voters = Cursor(Term(1), Index(1)), (PEER,)
+    waits_for, safe, losable = None, True, (PEER,)
 
     def __init__(self) -> None:
         self.bonds: dict[PeerId, Any] = {}
@@ -122,7 +126,7 @@ class _Group:
         machine = self._applier.machine
         entry = Commands(session=1, first=1, settled=0, commands=(machine.encode(command),))
         applied = self._applier.apply(_entry(2, entry))
-        self._applier.sessions = type(self._applier.sessions)()
+        self._applier.tables.sessions = type(self._applier.sessions)()
         self._applier.apply(_entry(1, OpenSession(nonce=bytes(16))))
         assert applied is not None
         ((_, ok, result),) = applied.outcomes
@@ -142,6 +146,12 @@ class _Group:
     async def recover(self, lost: list[PeerId], *, timeout: float) -> list[PeerId]:
         _deadline = 0.0 + timeout
         return lost
+
+    async def abandon(self, *, timeout: float) -> None:
+        _deadline = 0.0 + timeout
+
+    async def merge(self, *, timeout: float) -> None:
+        _deadline = 0.0 + timeout
 
 
 class _Network:

@@ -11,34 +11,17 @@ from typing import Annotated, Any, get_args
 from p2praft import ConsensusConfig, LeadershipPreference
 from p2praft.groups.bond import BOND, Envelope
 from p2praft.raft.catchup import digest_of
-from p2praft.raft.context import DeclaredLost, SafetyViolation
-from p2praft.raft.effects import Effects, HardState, Restored, StoreChunk
+from p2praft.raft.context import SafetyViolation
+from p2praft.raft.effects import Effects, Restored, StoreChunk
 from p2praft.raft.engine import Engine
-from p2praft.raft.messages import (
-    MAX_CHUNK,
-    START,
-    AppendEntries,
-    AppendEntriesResponse,
-    Commands,
-    Cursor,
-    FetchedEntries,
-    Genesis,
-    HistoryId,
-    Index,
-    LogEntry,
-    Member,
-    Message,
-    OpenSession,
-    Payload,
-    RequestVoteResponse,
-    Snapshot,
-    Standing,
-    Term,
-    Vote,
-)
+from p2praft.raft.entries import MAX_CHUNK, Commands, LogEntry, OpenSession, Payload, Snapshot
+from p2praft.raft.histories.entries import Branch, Genesis, HistoryId, Voters
+from p2praft.raft.histories.messages import Standing
+from p2praft.raft.messages import AppendEntries, AppendEntriesResponse, FetchedEntries, Message, RequestVoteResponse
+from p2praft.raft.types import START, Cursor, Digest, Index, Member, Term, Vote
 from tests.fuzz.source import Source
 from tests.fuzz.values import Maker
-from tests.raft.support import HISTORY, genesis, log, member
+from tests.raft.support import HISTORY, at, founded, genesis, log, member
 from transport import PeerId
 from transport.wire import Range, Size
 
@@ -48,11 +31,13 @@ MAX_TERM = Term(2**62)
 CONFIG = ConsensusConfig(snapshot_every=100)
 MEMBERS = (*map(member, range(1, 6)), member(2, incarnation=1, volatile=True), member(3, volatile=True))
 ME = MEMBERS[0]
-HISTORIES = (HISTORY, HISTORY, b"g" * 16, bytes(16))
+HISTORIES = (HISTORY, HISTORY, b"g" * 16, b"e" * 16, bytes(16))
 GENESES = (
     genesis(MEMBERS[:3]),
     genesis(MEMBERS[1:4], history=b"g" * 16),
-    genesis(MEMBERS[1::-1], history=b"f" * 16, created=-1.0, attempt=2),
+    genesis(MEMBERS[1::-1], history=b"f" * 16, attempt=2),
+    replace(genesis(MEMBERS[:1]), settings=None),
+    genesis(MEMBERS[:2], history=b"e" * 16, ancestors=[Branch(history=HISTORY, at=at(2, 3), digest=bytes(16))]),
 )
 CHUNK = b"a whole snapshot"
 DIGEST = digest_of([hashlib.sha256(CHUNK).digest()])
@@ -62,6 +47,8 @@ MAKER = Maker(
         PeerId: [each.peer_id for each in MEMBERS],
         Genesis: GENESES,
         HistoryId: HISTORIES,
+        Digest: [bytes(16)],
+        Voters: [MEMBERS[:1], MEMBERS[:3], MEMBERS[1:4]],
         Term: [Term(value) for value in (0, 1, 1, 2, 2, 3, 4)],
         Index: [Index(value) for value in range(8)],
         Annotated[bytes, Size(32, 32)]: [DIGEST, DIGEST, bytes(32)],
@@ -80,11 +67,10 @@ class Harness:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.now = 0.0
-        restored = None
+        restored: Restored | None = None
         if source.byte() & 1:
             entries = log(MEMBERS[:3], *[1] * source.below(4), *[2] * source.below(2))
-            state = HardState(term=entries[-1].term, founded=True)
-            restored = Restored(state=state, entries=entries)
+            restored = founded(entries)
         self.engine = Engine(
             me=ME,
             config=CONFIG,
@@ -100,7 +86,7 @@ class Harness:
         self.applied = Index(0)
         self.history = self.engine.ctx.history
         self.term = self.engine.term
-        self.votes: dict[tuple[bytes, Term], Member] = {}
+        self.votes: dict[tuple[Member, bytes, Term], Member] = {}
 
     # --- inputs
 
@@ -130,6 +116,10 @@ class Harness:
                 engine.transfer_leadership(source.pick((None, *MEMBERS)), self.now)
             case 6 if source.chance(16):
                 engine.leave()
+            case 6 if source.chance(16):
+                engine.recover([source.pick(MEMBERS[1:])], self.now)
+            case 6 if source.chance(16):
+                engine.abandon(self.now)
             case 6 | 7:
                 self.snapshots()
             case _:
@@ -223,15 +213,16 @@ class Harness:
             assert entry.term >= previous.term
             previous = entry.cursor
         assert previous.term <= ctx.term
-        assert (ctx.genesis is None) == (ctx.log.last.index == 0)
+        assert (ctx.log.past_at(ctx.log.last.index) is None) == (ctx.log.last.index == 0)
         if ctx.state.vote is not None:
-            assert self.votes.setdefault((ctx.history, ctx.term), ctx.state.vote) == ctx.state.vote, "one vote a term"
+            one = (ctx.me, ctx.history, ctx.term)
+            assert self.votes.setdefault(one, ctx.state.vote) == ctx.state.vote, "one vote a term"
 
     def check_messages(self, effects: Effects) -> None:
         """What leaves goes to bonded members, fits the wire, and promises nothing that is not durable."""
         ctx = self.engine.ctx
         for outgoing in effects.messages:
-            assert outgoing.to in ctx.bonded
+            assert outgoing.to in ctx.roster.bonded
             message = outgoing.message
             envelope = Envelope(history=outgoing.history, message=message)
             assert BOND.decode(BOND.encode(envelope)[4:]) == envelope
@@ -243,7 +234,7 @@ class Harness:
 
 
 def raft(data: bytes) -> None:
-    """Any well-typed input in any order: no exception but the two by which a member stops, and no rule is broken."""
+    """Any well-typed input in any order: no exception but the one by which a member stops, and no rule is broken."""
     source = Source(data)
     harness = Harness(source)
     try:
@@ -252,5 +243,5 @@ def raft(data: bytes) -> None:
                 break
             harness.step()
             harness.perform()
-    except (SafetyViolation, DeclaredLost):
+    except SafetyViolation:
         return

@@ -10,29 +10,34 @@ import pytest
 from p2praft.groups.bond import BOND
 from p2praft.groups.machine import pack
 from p2praft.raft.catchup import EntryFetch, SnapshotFetch
-from p2praft.raft.messages import FetchChunk, FetchEntries, Genesis, Index, InstallSnapshot, Snapshot, Standing
-from tests.raft.support import HISTORY, Bench, append, at, entry, genesis, only
+from p2praft.raft.entries import Snapshot
+from p2praft.raft.histories.entries import Branch
+from p2praft.raft.histories.messages import Standing
+from p2praft.raft.histories.states import State
+from p2praft.raft.messages import FetchChunk, FetchEntries, InstallSnapshot
+from p2praft.raft.types import Index
+from tests.raft.support import HISTORY, Bench, Lone, append, at, base, entry, genesis, member, only, standing
 from transport import WireError
 
 MEGABYTE = 1024 * 1024
 
 
-@pytest.mark.parametrize("first", ["no genesis", "another history's", "none of ours, behind ours"])
-def test_a_log_begins_with_its_genesis_and_has_no_other(first: str) -> None:
+@pytest.mark.parametrize("first", ["no genesis", "a second first one", "one that branches off elsewhere"])
+def test_a_log_begins_with_a_genesis_and_another_branches_off_where_it_stands(first: str) -> None:
     """Otherwise a member held entries of no history, or of two."""
     bench = Bench(3)
     held = bench.engine.last
     other = genesis(bench.voters, history=b"o" * 16)
+    elsewhere = Branch(history=HISTORY, at=at(1, 2), digest=bytes(16))
     entries = {
         "no genesis": (entry(2, 1),),
-        "another history's": (replace(entry(2, 1), payload=other),),
-        "none of ours, behind ours": (replace(entry(2, 2), payload=other),),
+        "a second first one": (entry(2, 2, other),),
+        "one that branches off elsewhere": (entry(2, 2, replace(other, ancestors=(elsewhere,))),),
     }[first]
     prev = at(0, 0) if entries[0].index == 1 else held
     bench.receive(append(2, prev, *entries), bench.members[1])
     assert bench.engine.last == held
-    assert isinstance(bench.engine.ctx.genesis, Genesis)
-    assert bench.engine.ctx.history == HISTORY
+    assert bench.engine.status().genesis == bench.genesis
 
 
 def test_how_far_behind_a_leader_says_we_are_takes_no_memory() -> None:
@@ -49,14 +54,11 @@ def test_how_far_behind_a_leader_says_we_are_takes_no_memory() -> None:
 
 def test_how_many_chunks_a_snapshot_is_said_to_have_takes_no_memory() -> None:
     bench = Bench(3)
-    base = replace(bench.engine.base_at(1), last=at(1, 9))
-    snapshot = Snapshot(base=base, chunks=1 << 24, digest=bytes(32))
-    standing = Standing(
-        factor=1.0, genesis=base.genesis, founded=True, attempt=1, gone=(), leaving=False, snapshot=snapshot
-    )
+    snapshot = Snapshot(base=base(at(1, 9), bench.genesis), chunks=1 << 24, digest=bytes(32))
+    says = standing(bench.genesis, founded=True, snapshot=snapshot)
     tracemalloc.start()
     try:
-        bench.receive(standing, bench.members[2])
+        bench.receive(says, bench.members[2])
         sent = bench.receive(InstallSnapshot(term=bench.engine.term, base=at(1, 9), round=1), bench.members[1])
         assert tracemalloc.get_traced_memory()[1] < MEGABYTE
     finally:
@@ -64,6 +66,14 @@ def test_how_many_chunks_a_snapshot_is_said_to_have_takes_no_memory() -> None:
     assert isinstance(bench.engine.catch_up._fetch, SnapshotFetch)
     assert [message.number for message in only(sent, FetchChunk)] == [0, 1, 2, 3]
     assert bench.engine.commit <= Index(1)
+
+
+def test_who_says_that_it_holds_no_history_founded_leads_nobody() -> None:
+    """Otherwise a member without history took up terms and entries of none."""
+    lone = Lone()
+    lone.meet(member(2), Standing(factor=1.0, founded=True))
+    lone.hear(append(3, at(0, 0), entry(3, 1, genesis([member(2)]))), member(2))
+    assert (lone.state(), lone.engine.term, lone.engine.last) == (State.NONE, 0, at(0, 0))
 
 
 def test_an_integer_beyond_64_bits_is_refused_as_a_value() -> None:

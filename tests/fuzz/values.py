@@ -7,6 +7,7 @@ import enum
 import types
 import typing
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 
@@ -55,8 +56,10 @@ class Maker:
 
     def message(self, kind: type[Any], source: Source) -> Any:
         """A message of one type; one that its own checks refuse is made again, from what comes next."""
-        fields = {name: self.make(hint, source) for name, hint in _fields(cast(Any, kind))}
-        return kind(**fields)
+        while True:
+            fields = {name: self.make(hint, source) for name, hint in _fields(cast(Any, kind))}
+            with suppress(ValueError):  # an exhausted source makes everything empty, which all of them accept
+                return kind(**fields)
 
     def _union(self, options: tuple[Any, ...], bounds: Any, source: Source) -> Any:
         option = source.pick(options)

@@ -91,6 +91,7 @@ class Lab:
         found: bool | None = None,
         epoch: float | None = None,
         identity: SecretKey | None = None,
+        on_meeting: str = "seal",
     ) -> Node:
         """Start a node.
 
@@ -104,6 +105,7 @@ class Lab:
             found: Whether it may begin the group.
             epoch: Its wall clock at the start of the network in memory; a little wrong if None.
             identity: Its key; a fresh one if None.
+            on_meeting: What it does, if it leads, where it meets a part of the group that was founded apart.
         """
         if seeds is None:
             seeds = [node.network.address for node in self.nodes[:1]]
@@ -113,7 +115,7 @@ class Lab:
             name, identity=identity, listen=f"{host}:0", seeds=seeds, tags=tags, transport=self.net.transport(host)
         )
         network._wall_clock = lambda: epoch + anyio.current_time() - self.began
-        node: Node = await self.tasks.start(self._run, host, network, preference, key, found)
+        node: Node = await self.tasks.start(self._run, host, network, preference, key, found, on_meeting)
         self.nodes.append(node)
         return node
 
@@ -124,6 +126,7 @@ class Lab:
         preference: LeadershipPreference,
         key: GroupKey | str,
         found: bool | None,
+        on_meeting: str,
         *,
         task_status: TaskStatus[Node],
     ) -> None:
@@ -137,6 +140,7 @@ class Lab:
                 preference=preference,
                 validators=self.validators,
                 found=found,
+                on_meeting=on_meeting,
             )
             async with handle as group:
                 node = Node(host, network, group, machine)

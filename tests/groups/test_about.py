@@ -32,7 +32,7 @@ async def test_who_names_the_network_is_told_release_clock_and_groups() -> None:
             assert about.release == __version__
             assert abs(about.time - time.time()) < 60
             assert abs(ahead) < 60
-            assert about.groups == (node.group.id.key,)
+            assert about.groups == (node.group.tag_of(node.network.peer_id),), "a tag: the group's id is for members"
             with pytest.raises(LinkClosed, match=ELSEWHERE):
                 await ask_about(connection, NetworkId.of("another").key)
             assert len(node.network.peers) == 0, "to ask makes nobody a member"

@@ -14,7 +14,7 @@ from p2praft import ConfigError, ConsensusConfig, LeadershipPreference, NetworkC
 def test_every_error_derives_from_one_root() -> None:
     named = [getattr(p2praft, name) for name in p2praft.__all__]
     errors = [value for value in named if inspect.isclass(value) and issubclass(value, Exception)]
-    assert len(errors) == 12
+    assert len(errors) == 14
     assert all(issubclass(error, P2PRaftError) for error in errors)
 
 

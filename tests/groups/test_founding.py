@@ -84,9 +84,6 @@ async def test_two_fresh_nodes_that_are_told_of_the_group_join_it() -> None:
         await keeps(it)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="they are a network to each other, and the seniority of two histories counts founders"
-)
 async def test_two_fresh_nodes_that_have_met_each_other_first_lose_nothing_of_the_group() -> None:
     async with lab(1) as it:
         await grow(it)

@@ -12,9 +12,11 @@ from p2praft import (
     ApplyContext,
     CommandFailed,
     ConfigError,
+    ConsensusConfig,
     Consistency,
     GroupClosed,
     GroupEvent,
+    GroupId,
     GroupKey,
     Network,
     NoCommands,
@@ -25,7 +27,7 @@ from p2praft import (
     PeerInfo,
     Validator,
 )
-from tests.groups.conftest import Counter, lab
+from tests.groups.conftest import Counter, Node, lab
 from transport import MemoryNetwork
 
 pytestmark = pytest.mark.anyio
@@ -325,19 +327,89 @@ async def test_events_tell_what_happened() -> None:
         assert "bond lost" in kinds
 
 
-async def test_a_wrong_secret_is_refused_and_the_node_says_so() -> None:
+async def heard(node: Node, kind: str, seconds: float) -> list[GroupEvent]:
+    """Events of one kind that a node tells from now on."""
+    found: list[GroupEvent] = []
+    with anyio.move_on_after(seconds):
+        async for event in node.group.events():
+            if event.kind == kind:
+                found.append(event)
+    return found
+
+
+async def test_a_wrong_secret_finds_no_member_and_the_node_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     async with lab(3) as it:
         stranger = await it.start("stranger", key=GroupKey(b"x" * 32))
-        refused: list[GroupEvent] = []
-        with anyio.move_on_after(3):
-            async for event in stranger.group.events():
-                if event.kind == "refused":
-                    refused.append(event)
-                    break
-        assert refused
-        assert "refused us" in refused[0].text
+        (told,) = await heard(stranger, "no members", 60)
+        assert "3 other node(s) here announce groups, but none of them this one" in told.text
+        assert told.text in caplog.text
         assert stranger.network.peer_id not in it.nodes[0].group.bonds
         assert await it.nodes[0].group.execute(1) == 1
+
+
+async def test_who_has_met_a_member_is_not_told_that_there_is_none() -> None:
+    async with lab(2, expect=1) as it:
+        one, two = it.nodes
+        await it.start("stranger", key=GroupKey(b"x" * 32))
+        it.net.crash(one.host)
+        assert not await heard(two, "no members", 120)
+        assert one.network.peer_id not in two.network.peers
+
+
+async def test_nodes_without_groups_are_no_reason_to_doubt_the_secret(caplog: pytest.LogCaptureFixture) -> None:
+    async with lab(1) as it:
+        transport = it.net.transport("plain")
+        seeds = [it.nodes[0].network.address]
+        async with Network("lab", listen="plain:0", seeds=seeds, transport=transport) as plain:
+            await plain.peers.when.known(1)
+            await anyio.sleep(60)
+    assert "announce groups" not in caplog.text
+
+
+async def test_what_is_announced_tells_strangers_nothing_and_members_all() -> None:
+    async with lab(3) as it:
+        transport = it.net.transport("plain")
+        seeds = [it.nodes[0].network.address]
+        async with Network("lab", listen="plain:0", seeds=seeds, transport=transport) as plain:
+            await plain.peers.when.known(3)
+            with anyio.fail_after(30):
+                while any(not peer.groups for peer in plain.peers):
+                    await anyio.sleep(0.1)
+            tags = {tag for peer in plain.peers for tag in peer.groups}
+            assert len(tags) == 3, "each member announces something else"
+            assert it.nodes[0].group.id.key not in tags
+            for node in it.nodes:
+                members = {peer.peer_id for peer in plain.peers if node.group.announced_by(peer)}
+                assert members == {other.network.peer_id for other in it.nodes}
+            one, two, _ = it.nodes
+            tag = two.group.tag_of(two.network.peer_id)
+            assert one.network._shares_group(two.network.peer_id, [tag]), "its connection is kept for a bond"
+            assert not one.network._shares_group(plain.peer_id, [tag])
+
+
+async def test_settings_and_the_machines_version_are_no_part_of_the_id() -> None:
+    net = MemoryNetwork()
+    async with Network("n", listen="a:0", transport=net.transport("a")) as network:
+
+        class Later(Counter):
+            signature = "counter/2"
+
+        class Other(Counter):
+            signature = "counters/1"
+
+        def named(machine: Counter, expect: int) -> GroupId:
+            return network.group("g", secret="s", machine=machine, consensus=ConsensusConfig(expect=expect)).group_id
+
+        assert named(Counter(), 1) == named(Later(), 3) != named(Other(), 1)
+
+
+async def test_a_passphrase_and_the_key_made_of_it_are_one_secret() -> None:
+    async with lab(0, expect=2) as it:
+        one = await it.start("one", key="correct horse")
+        two = await it.start("two", key=GroupKey.from_passphrase("correct horse", network="lab", group="line"))
+        await it.online()
+        assert one.group.id == two.group.id
+        assert set(one.group.bonds) == {two.network.peer_id}
 
 
 class Certified(Validator):
@@ -362,6 +434,19 @@ async def test_a_validator_keeps_out_whom_it_does_not_allow() -> None:
         assert stranger.network.peer_id not in {*first.group.bonds, *second.group.bonds}
 
 
+async def test_who_is_kept_out_by_a_rule_of_others_is_told_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with lab(0, expect=1) as it:
+        it.validators = (Certified(),)
+        first = await it.start("first", tags=("certified",))
+        it.validators = ()
+        stranger = await it.start("stranger")
+        formed = await heard(stranger, "bond formed", 300)
+        assert not formed, "a rule is asked before a bond is made"
+        assert not first.group.bonds
+        assert not stranger.group.bonds
+    assert caplog.text.count("one of its validators keeps us out") == 1
+
+
 async def test_a_bug_in_one_group_does_not_end_the_node(caplog: pytest.LogCaptureFixture) -> None:
     net = MemoryNetwork()
     async with Network("n", listen="a:0", transport=net.transport("a")) as network:
@@ -371,7 +456,7 @@ async def test_a_bug_in_one_group_does_not_end_the_node(caplog: pytest.LogCaptur
         ):
             await bad.when.online()
             await good.when.online()
-            bad._worker.applier.sessions = None  # type: ignore[assignment]
+            bad._worker.applier.tables.sessions = None  # type: ignore[assignment]
             with pytest.raises(P2PRaftError, match="'bad' stopped on this node: AttributeError"):
                 await bad.execute(1)
             assert await good.execute(1) == 1

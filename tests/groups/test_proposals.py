@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from p2praft.errors import OutcomeUnknown
+from p2praft.errors import HistoryEnded, OutcomeUnknown
 from p2praft.groups.applier import Applied
 from p2praft.groups.proposals import MAX_PENDING, RETRY_DELAY, Proposals
-from p2praft.raft.messages import Commands, Index, OpenSession
+from p2praft.raft.entries import Commands, OpenSession
 from p2praft.raft.sessions import SessionTable, Verdict
+from p2praft.raft.types import Index
 
 NONCE = b"n" * 16
 
@@ -198,7 +199,7 @@ def test_a_gap_is_answered_once_not_once_for_everything_behind_it(proposals: Pro
         proposals.on_applied(gap, 0.2)
         assert proposals.next_proposal(0.2) is None
     proposals.on_applied(applied(7, 1, b"A", b"B"), 0.3)
-    proposals.on_applied(gap, 0.4)
+    proposals.on_applied(Applied(session=7, verdict=Verdict.GAP, last=2), 0.4)
     assert take(proposals, 0.4)[1].commands == (b"c", b"d"), "another gap"
 
 
@@ -228,3 +229,43 @@ def test_a_session_that_expired_out_of_sight_leaves_what_was_sent_unknown(propos
     assert isinstance(open_again[1], OpenSession)
     proposals.on_applied(Applied(session=9, nonce=NONCE), 5.0)
     assert take(proposals, 5.0)[1] == Commands(session=9, first=1, settled=0, commands=(b"b",))
+
+
+@pytest.mark.parametrize("archived", [True, False])
+def test_what_was_sent_in_a_history_that_is_given_up_fails_and_the_rest_is_proposed_anew(
+    proposals: Proposals, archived: bool
+) -> None:
+    sent = proposals.add((b"a",))
+    open_session(proposals)
+    take(proposals)
+    unsent = proposals.add((b"b",))
+    proposals.on_history_left(b"\xab" * 16, 1.0, archived=archived)
+    assert isinstance(sent.failure, HistoryEnded)
+    assert isinstance(sent.failure, OutcomeUnknown)
+    assert sent.failure.history == "ab" * 16
+    assert ("archive abababab" in str(sent.failure)) is archived
+    assert not unsent.is_set()
+    proposal = proposals.next_proposal(1.0)
+    assert proposal is not None
+    assert proposal[1] == OpenSession(nonce=NONCE)
+    proposals.on_applied(Applied(session=3, nonce=NONCE), 1.0)
+    assert take(proposals, 1.0)[1] == Commands(session=3, first=1, settled=0, commands=(b"b",))
+
+
+def test_a_session_that_was_born_again_without_what_it_had_acknowledged_is_replaced(proposals: Proposals) -> None:
+    first = proposals.add((b"a",))
+    open_session(proposals)
+    take(proposals)
+    proposals.on_applied(applied(7, 1, b"A"), 0.0)
+    assert first.is_set()
+    second = proposals.add((b"b",))
+    take(proposals)
+    proposals.on_applied(Applied(session=7, verdict=Verdict.GAP, last=0), 1.0)
+    proposals.on_applied(Applied(session=7, verdict=Verdict.GAP, last=0), 1.0)
+    proposal = proposals.next_proposal(1.0)
+    assert proposal is not None
+    assert proposal[1] == OpenSession(nonce=NONCE)
+    proposals.on_applied(Applied(session=9, nonce=NONCE), 1.0)
+    assert take(proposals, 1.0)[1] == Commands(session=9, first=1, settled=0, commands=(b"b",))
+    proposals.on_applied(applied(9, 1, b"B"), 1.0)
+    assert second.results == [(True, b"B")]

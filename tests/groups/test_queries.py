@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2praft.groups.queries import Queries
-from p2praft.raft.messages import Index
+from p2praft.raft.types import Index
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from p2praft import ApplyContext, PeerId, StateMachine
-from p2praft.groups.applier import Applied, Applier
+from p2praft.groups.applier import Applied, Applier, CarriedOver
 from p2praft.groups.machine import pack, unpack
-from p2praft.raft.messages import Commands, Index, LogEntry, OpenSession, Payload, Term
+from p2praft.raft.entries import Commands, LogEntry, OpenSession, Payload
 from p2praft.raft.sessions import MAX_SESSIONS, SESSION_TTL, SessionTable, Verdict
+from p2praft.raft.types import Index, Term
 
 PEER = PeerId(bytes(32))
 
@@ -47,8 +48,8 @@ def commands(session: int, first: int, *values: int, settled: int = 0) -> Comman
     return Commands(session=session, first=first, settled=settled, commands=tuple(map(pack, values)))
 
 
-def results(applied: Applied | None) -> list[Any]:
-    assert applied is not None
+def results(applied: Applied | CarriedOver | None) -> list[Any]:
+    assert isinstance(applied, Applied)
     return [(sequence, ok, unpack(result) if ok else result.decode()) for sequence, ok, result in applied.outcomes]
 
 
@@ -67,7 +68,7 @@ def test_a_session_is_named_by_the_index_of_its_registration() -> None:
 def test_commands_are_applied_once_and_a_repeat_gets_the_remembered_results(applier: Applier) -> None:
     assert results(applier.apply(entry(2, commands(1, 1, 5, 6)))) == [(1, True, 5), (2, True, 11)]
     repeat = applier.apply(entry(3, commands(1, 1, 5, 6)))
-    assert repeat is not None
+    assert isinstance(repeat, Applied)
     assert repeat.verdict is Verdict.REPEAT
     assert results(repeat) == [(1, True, 5), (2, True, 11)]
     assert applier.query(None) == [5, 6]
@@ -81,14 +82,14 @@ def test_a_repeat_that_brings_more_applies_only_what_is_new(applier: Applier) ->
 
 def test_a_gap_is_not_applied(applier: Applier) -> None:
     applied = applier.apply(entry(2, commands(1, 2, 9)))
-    assert applied is not None
+    assert isinstance(applied, Applied)
     assert applied.verdict is Verdict.GAP
     assert applier.query(None) == []
 
 
 def test_an_unknown_session_is_never_applied(applier: Applier) -> None:
     applied = applier.apply(entry(2, commands(99, 1, 9)))
-    assert applied is not None
+    assert isinstance(applied, Applied)
     assert applied.verdict is Verdict.EXPIRED
     assert applier.query(None) == []
 

@@ -8,11 +8,12 @@ import anyio
 import httpx
 import pytest
 
-from p2praft import Network
+from p2praft import Group, Network
 from p2praft.collections import MapMachine
 from p2praft.groups.machine import NoMachine, pack
 from p2praft.http import EventLog, create_app, guard, operations
 from p2praft.views import group_detail, group_view, peer_view
+from tests.groups.aside import keep_aside
 from tests.http.conftest import ALONE, KEY, NEVER, Served, serving
 from transport import MemoryNetwork
 from transport.tasks import owned_tasks
@@ -27,7 +28,7 @@ async def test_status_and_groups_are_what_the_command_prints(served: Served) -> 
     assert body["address"] == str(served.network.address)
     assert body["groups"] == [group_view(served.group)] == (await served.get("/v1/groups"))[1]
     assert await served.get("/v1/groups/line") == (200, group_detail(served.network, served.group))
-    assert await served.get("/v1/peers") == (200, [peer_view(peer) for peer in served.network.peers])
+    assert await served.get("/v1/peers") == (200, [peer_view(served.network, peer) for peer in served.network.peers])
     (member,) = group_detail(served.network, served.group)["members"]
     assert member["self"] is member["leader"] is member["voter"] is member["bonded"] is True
     assert member["match"] == served.group.log_position.index
@@ -187,6 +188,27 @@ async def test_a_group_without_a_leader_is_not_ready_and_answers_503() -> None:
 
 async def test_a_group_that_is_ready_says_so(served: Served) -> None:
     assert await served.get("/readyz") == (200, {"ok": True, "offline": []})
+
+
+async def test_a_group_that_is_whole_is_safe_and_one_with_a_voter_away_is_not(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await served.get("/readyz?safe=1") == (200, {"ok": True, "offline": [], "unsafe": []})
+    monkeypatch.setattr(Group, "safe", False)
+    assert await served.get("/readyz?safe=1") == (503, {"ok": False, "offline": [], "unsafe": ["line"]})
+    assert await served.get("/readyz?safe=0") == (200, {"ok": True, "offline": []})
+
+
+async def test_archives_are_listed_and_shown(served: Served) -> None:
+    assert await served.get("/v1/groups/line/archives") == (200, [])
+    assert (await served.get("/v1/groups/line/archives/1"))[1]["error"] == "NoArchive"
+    await served.put("/v1/map/line/a", 1)
+    keep_aside(served.group)
+    status, (info,) = await served.get("/v1/groups/line/archives")
+    assert (status, info["number"], info["commands"], info["ended"]) == (200, 1, 1, "left")
+    status, entries = await served.get("/v1/groups/line/archives/1?last=2")
+    assert (status, len(entries)) == (200, 2)
+    assert [entry["index"] for entry in entries] == [info["index"] - 1, info["index"]]
 
 
 async def test_a_group_that_replicates_no_map_says_so() -> None:

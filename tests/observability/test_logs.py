@@ -22,7 +22,7 @@ async def test_events_carry_group_term_and_peer(caplog: pytest.LogCaptureFixture
         for record in found:
             assert record.levelno == logging.INFO
             assert record.__dict__["group"] == "line"
-            assert record.__dict__["term"] >= 1
+            assert record.__dict__["term"] >= (record.__dict__["peer"] is not None)
         assert any(record.__dict__["peer"] == str(leader) for record in found)
         line = next(record.getMessage() for record in found if record.__dict__["peer"] == str(leader))
         assert line.startswith("group line term ")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from p2praft import ConsensusConfig, LeadershipPreference
-from p2praft.raft.effects import HardState, Outgoing, Readable, Write
+from p2praft.raft.effects import Outgoing, Readable, Write
 from p2praft.raft.engine import Engine
-from p2praft.raft.messages import Commands, Index, LogEntry, Message, OpenSession, Term
+from p2praft.raft.entries import Commands, LogEntry, OpenSession
+from p2praft.raft.messages import Message
 from p2praft.storage import MemoryStorage
-from tests.raft.support import CONFIG, log, member
+from tests.raft.support import CONFIG, founded, genesis, log, member
 
+PATIENT = replace(CONFIG, bootstrap_delay=600.0)
+"""For runs in which too few are left for a majority: a history without a command would soon be left."""
 Lost = Callable[[int, int, Message], bool]
 """Whether a message from one number to another is lost."""
 
@@ -55,10 +59,9 @@ class Cluster:
         self._disks: dict[int, MemoryStorage] = {}
         self._unwritten: dict[int, list[Write]] = {number: [] for number in terms}
         for number, behind in terms.items():
-            entries = log(founders, *behind)
-            state = HardState(term=Term(entries[-1].term if term is None else term), founded=True)
+            entries = log(founders, *behind, first=genesis(founders, config=config))
             self._disks[number] = MemoryStorage(keep=True)
-            self._disks[number].write([Write(serial=1, state=state, replace_from=Index(1), entries=entries)])
+            self._disks[number].put(founded(entries, term=term), ())
         for number in terms:
             self.restart(number)
 
@@ -133,6 +136,12 @@ class Cluster:
         engine = self.engines[number]
         engine.receive(message, self.members[sender], self.now, history=engine.ctx.history)
         self.perform(number)
+
+    def tell(self, number: int, of: int) -> None:
+        """Have one member hear what another says of itself, whatever the links; nothing is delivered yet."""
+        other = self.engines[of]
+        self.perform(of)
+        self.hear(number, other.histories._telling.standing(other.ctx, quiet=other.leader is None), sender=of)
 
     def run(self, seconds: float) -> None:
         """Let time pass for everybody."""

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from p2praft.raft.effects import Accepted, Readable
-from p2praft.raft.messages import (
-    AppendEntriesResponse,
-    Commands,
-    Cursor,
-    LogEntry,
-    Member,
-    Message,
-    OpenSession,
-    RequestVoteResponse,
-    Vote,
-)
+from p2praft.raft.entries import Commands, LogEntry, OpenSession
+from p2praft.raft.messages import AppendEntriesResponse, Message, RequestVoteResponse
+from p2praft.raft.types import Cursor, Member, Vote
 from tests.raft.support import Bench, M, only
 
 Sent = list[tuple[Member, Message]]
@@ -41,7 +33,7 @@ def holds(bench: Bench, last: Cursor, *, vote: Vote = Vote.GRANTED, round_number
 def lacks(bench: Bench, hint: Cursor) -> AppendEntriesResponse:
     """A follower's word that it lacks what we sent, and that the logs agree up to ``hint`` at the latest."""
     return AppendEntriesResponse(
-        term=bench.engine.term, vote=Vote.ABSTAINED, matched=False, last=hint, round=bench.leader._round
+        term=bench.engine.term, vote=Vote.ABSTAINED, matched=False, last=hint, round=bench.leader.replication.round
     )
 
 

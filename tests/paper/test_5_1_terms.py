@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from p2praft.raft.messages import AppendEntries, Message, RequestVote, RequestVoteResponse, Term, TimeoutNow, Vote
+from p2praft.raft.messages import AppendEntries, Message, RequestVote, RequestVoteResponse, TimeoutNow
+from p2praft.raft.types import Term, Vote
 from tests.paper.cluster import Cluster
 from tests.paper.support import holds, propose
 from tests.raft.support import Bench, append, at, entry, only, pre_vote, request_vote

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 from p2praft.raft.engine import Engine
-from p2praft.raft.messages import Message, RequestVote, RequestVoteResponse, TimeoutNow, Vote
+from p2praft.raft.messages import Message, RequestVote, RequestVoteResponse, TimeoutNow
+from p2praft.raft.types import Vote
 from tests.paper.cluster import Cluster
 from tests.raft.support import CONFIG, Bench, append, at, member, only, request_vote
 

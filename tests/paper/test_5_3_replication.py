@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from p2praft.raft.entries import LogEntry
 from p2praft.raft.leader import COMMIT_DELAY
-from p2praft.raft.messages import AppendEntries, AppendEntriesResponse, LogEntry
+from p2praft.raft.messages import AppendEntries, AppendEntriesResponse
 from tests.paper.cluster import Cluster
 from tests.paper.support import entries_of, holds, lacks, propose, sent_to, win
 from tests.raft.support import Bench, append, at, entry, log, only

@@ -6,9 +6,10 @@ from itertools import combinations
 
 import pytest
 
-from p2praft.raft.founding import own_standing
-from p2praft.raft.messages import AppendEntries, Configuration, NoOp, PreVoteResponse, Vote
+from p2praft.raft.entries import Configuration, NoOp
+from p2praft.raft.messages import AppendEntries, PreVoteResponse
 from p2praft.raft.quorum import has_quorum
+from p2praft.raft.types import Vote
 from tests.paper.cluster import Cluster
 from tests.paper.support import holds, propose, sent_to
 from tests.raft.support import Bench, append, at, entry, member, only, pre_vote
@@ -17,7 +18,7 @@ from tests.raft.support import Bench, append, at, entry, member, only, pre_vote
 def change(bench: Bench, *voters: int) -> None:
     """Have the leader append a voter set, as its steward would."""
     payload = Configuration(voters=tuple(map(member, voters)))
-    bench.leader._append(payload, bench.me.peer_id, bench.engine.ctx)
+    bench.leader.append(payload, bench.me.peer_id, bench.engine.ctx)
     bench.take()
 
 
@@ -116,7 +117,7 @@ def test_a_removed_member_that_never_heard_of_it_does_not_disturb() -> None:
     cluster.elect(1)
     cluster.isolate(3)
     cluster.engines[3].leave()
-    cluster.hear(1, own_standing(cluster.engines[3].ctx), sender=3)
+    cluster.tell(1, of=3)
     cluster.run(1)
     assert (cluster.voters(1), cluster.voters(3)) == ([1, 2], [1, 2, 3])
     term = cluster.engines[1].term

@@ -5,9 +5,10 @@ Ours differ in who sends them (whoever has one, see ``docs/decisions/0006``), no
 
 from __future__ import annotations
 
-from p2praft.raft.messages import AppendEntries, AppendEntriesResponse, FetchedChunk, InstallSnapshot, Vote
-from tests.raft.support import Bench, append, at, entry, genesis, log, only
-from tests.raft.test_catchup import asked, compacted_leader, fetch_all, install, offer, snapshot_at
+from p2praft.raft.messages import AppendEntries, AppendEntriesResponse, FetchedChunk, InstallSnapshot
+from p2praft.raft.types import Vote
+from tests.raft.support import Bench, append, at, entry, log, only
+from tests.raft.test_catchup import asked, compacted_leader, fetch_all, install, offer, snapshot_at, take_snapshot
 
 
 def test_an_older_term_is_answered_at_once() -> None:
@@ -69,7 +70,7 @@ def test_entries_behind_a_snapshot_that_agree_with_it_stay() -> None:
     """Raft paper, figure 13, rule 6: retain the entries that follow the snapshot's last one."""
     bench = Bench(3, *[2] * 9)
     bench.engine.ctx.commit_up_to(3)
-    assert bench.engine.install(snapshot_at(bench, 2, 6), bench.now)
+    assert take_snapshot(bench, snapshot_at(bench, 2, 6))
     assert bench.engine.last == at(2, 10)
     assert bench.engine.ctx.log.base == at(2, 6)
 
@@ -77,7 +78,7 @@ def test_entries_behind_a_snapshot_that_agree_with_it_stay() -> None:
 def test_entries_that_disagree_with_a_snapshot_go() -> None:
     """Raft paper, figure 13, rule 7: discard the entire log."""
     bench = Bench(3, *[2] * 9)
-    assert bench.engine.install(snapshot_at(bench, 3, 6), bench.now)
+    assert take_snapshot(bench, snapshot_at(bench, 3, 6))
     assert bench.engine.last == at(3, 6)
     assert bench.engine.term == 3
 
@@ -119,10 +120,11 @@ def test_a_snapshot_that_comes_too_late_changes_nothing() -> None:
 def test_a_log_remembers_its_voters_below_its_base() -> None:
     bench = Bench(3, *[2] * 9)
     held = bench.engine.ctx.log
-    base = held.base_at(8)
-    held.begin_behind(base)
+    held.begin_behind(held.base_at(8))
     assert held.voters == tuple(bench.voters)
-    assert held.genesis == genesis(bench.voters)
+    past = held.past_at(10)
+    assert past is not None
+    assert past.genesis == bench.genesis
     assert held.last == at(2, 10)
     assert [e.index for e in held.between(9, 10)] == [9, 10]
     assert held.term_at(7) is None

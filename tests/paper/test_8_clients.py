@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from p2praft.raft.messages import AppendEntries, Commands, LogEntry, NoOp, OpenSession, Propose, ProposeResponse
+from p2praft.raft.entries import Commands, LogEntry, NoOp, OpenSession
+from p2praft.raft.messages import AppendEntries, Propose, ProposeResponse
 from p2praft.raft.sessions import SessionTable, Verdict
 from tests.paper.cluster import Cluster
 from tests.paper.support import SESSION, accepted, entries_of, holds, readable, win

@@ -5,19 +5,17 @@ from __future__ import annotations
 import pytest
 
 from p2praft.raft.candidate import Candidate
+from p2praft.raft.entries import NoOp
 from p2praft.raft.follower import Follower
 from p2praft.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
-    Index,
     Message,
-    NoOp,
     PreVoteResponse,
     RequestVote,
     RequestVoteResponse,
-    Term,
-    Vote,
 )
+from p2praft.raft.types import Index, Term, Vote
 from tests.paper.support import accepted, committed, entries_of, holds, lacks, propose, sent_to, win
 from tests.raft.support import Bench, append, at, entry, pre_vote, request_vote
 
@@ -183,7 +181,7 @@ def test_a_success_moves_next_and_match_forward() -> None:
     bench = Bench(3, 2, 2)
     win(bench, bench.voters[1], vote=Vote.ABSTAINED)
     bench.receive(holds(bench, bench.engine.last), bench.voters[2])
-    progress = bench.leader.progress[bench.voters[2]]
+    progress = bench.leader.replication.progress[bench.voters[2]]
     assert (progress.match, progress.next) == (4, 5)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from p2praft.raft.messages import AppendEntriesResponse, Cursor, RequestVoteResponse, Vote
+from p2praft.raft.messages import AppendEntriesResponse, RequestVoteResponse
+from p2praft.raft.types import Cursor, Vote
 from tests.paper.support import entries_of
 from tests.raft.support import Bench, append, at, entry, log, only, request_vote
 

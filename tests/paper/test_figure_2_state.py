@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from p2praft.raft.effects import Write
-from p2praft.raft.messages import AppendEntries, AppendEntriesResponse, Index, RequestVoteResponse, Vote
+from p2praft.raft.messages import AppendEntries, AppendEntriesResponse, RequestVoteResponse
+from p2praft.raft.types import Index, Vote
 from tests.paper.cluster import Cluster
 from tests.paper.support import committed, entries_of, holds, lacks, win
 from tests.raft.support import Bench, append, at, entry, only, request_vote
@@ -136,7 +137,7 @@ def test_a_leader_knows_nothing_of_who_did_not_grant() -> None:
     """
     bench = Bench(5, 2, 2)
     win(bench, bench.voters[1], bench.voters[2])
-    progress = bench.leader.progress
+    progress = bench.leader.replication.progress
     assert [progress[voter].match for voter in bench.voters[1:]] == [3, 3, 0, 0]
 
 
@@ -145,10 +146,10 @@ def test_what_is_known_to_match_only_grows() -> None:
     bench = Bench(3, 2, 2)
     bench.lead()
     follower = bench.voters[1]
-    matched = bench.leader.progress[follower].match
+    matched = bench.leader.replication.progress[follower].match
     bench.receive(holds(bench, at(2, 2)), follower)
     bench.receive(lacks(bench, at(1, 1)), follower)
-    assert bench.leader.progress[follower].match == matched == bench.engine.last.index
+    assert bench.leader.replication.progress[follower].match == matched == bench.engine.last.index
 
 
 def test_a_leader_that_is_elected_again_begins_anew() -> None:
@@ -157,4 +158,4 @@ def test_a_leader_that_is_elected_again_begins_anew() -> None:
     bench.lead()
     bench.receive(append(9, at(2, 2)), bench.voters[2])
     win(bench, bench.voters[1], vote=Vote.ABSTAINED)
-    assert [bench.leader.progress[voter].match for voter in bench.voters[1:]] == [Index(0), Index(0)]
+    assert [bench.leader.replication.progress[voter].match for voter in bench.voters[1:]] == [Index(0), Index(0)]

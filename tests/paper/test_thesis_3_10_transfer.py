@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from p2praft.raft.messages import AppendEntries, PreVote, RequestVote, Standing, Term, TimeoutNow
+from p2praft.raft.messages import AppendEntries, PreVote, RequestVote, TimeoutNow
+from p2praft.raft.types import Term
 from tests.paper.cluster import Cluster
 from tests.paper.support import accepted, holds, lacks, propose, sent_to, win
-from tests.raft.support import HISTORY, Bench, at, genesis, only
+from tests.raft.support import HISTORY, Bench, at, only, standing
 
 
 def test_the_prior_leader_takes_no_more_requests() -> None:
@@ -97,7 +98,7 @@ def test_leadership_goes_to_no_one_who_cannot_lead(who: str) -> None:
     if who == "a member without a bond":
         bench.engine.bond_down(target, bench.now)
     if who == "one that leaves":
-        says = Standing(factor=1.0, genesis=genesis(bench.voters), founded=True, attempt=1, gone=(), leaving=True)
+        says = standing(bench.genesis, founded=True, leaving=True)
         bench.engine.receive(says, target, bench.now, history=HISTORY)
     assert not bench.engine.transfer_leadership(target, bench.now)
     propose(bench, 5)

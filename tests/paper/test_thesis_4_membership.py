@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from p2praft.raft.effects import HardState, Restored
 from p2praft.raft.engine import Engine
-from p2praft.raft.founding import own_standing
-from p2praft.raft.messages import Configuration, LogEntry, RequestVoteResponse, Vote
+from p2praft.raft.entries import Configuration, LogEntry
+from p2praft.raft.messages import RequestVoteResponse
+from p2praft.raft.types import Vote
 from tests.paper.cluster import Cluster
 from tests.paper.support import entries_of, holds, win
-from tests.raft.support import CONFIG, Bench, append, at, entry, member, only, request_vote
+from tests.raft.support import CONFIG, Bench, append, at, entry, founded, member, only, request_vote
 
 
 def configurations(cluster: Cluster, number: int) -> list[LogEntry]:
@@ -45,11 +45,10 @@ def test_the_next_change_waits_for_the_commit_of_the_one_before() -> None:
     bench.lead()
     for _ in range(5):  # everybody answers, but nobody holds more than the entry before the change
         for each in (*bench.voters[1:], *spares):
-            bench.receive(holds(bench, at(3, 3)), each)
+            bench.receive(holds(bench, at(3, 3), round_number=bench.leader.replication.round), each)
         bench.advance(0.2)
     assert bench.engine.voters == (*bench.voters, spares[0])
-    bench.acknowledge(*bench.voters[1:], *spares)
-    bench.advance(0.2)
+    bench.beat(*bench.voters[1:], *spares)
     assert bench.engine.voters == (*bench.voters, *spares)
 
 
@@ -65,7 +64,7 @@ def test_a_voter_set_that_was_restored_from_disk_is_in_effect() -> None:
     """Thesis 4.1: what stands in the log counts, after a crash too."""
     bench = Bench(3, 2)
     bench.receive(append(2, at(2, 2), entry(2, 3, Configuration(voters=tuple(bench.voters[:2])))), bench.voters[1])
-    restored = Restored(state=HardState(term=bench.engine.term, founded=True), entries=entries_of(bench))
+    restored = founded(entries_of(bench), term=bench.engine.term)
     engine = Engine(me=bench.me, config=CONFIG, rng=bench.engine.ctx.rng, now=0.0, restored=restored)
     assert engine.voters == tuple(bench.voters[:2])
 
@@ -80,11 +79,11 @@ def test_no_change_begins_before_the_leader_has_committed_in_its_term() -> None:
     win(bench, bench.voters[1])
     for _ in range(5):  # everybody answers, and holds all but the entry that opens the term
         for each in (*bench.voters[1:], *spares):
-            bench.receive(holds(bench, at(2, 2)), each)
+            bench.receive(holds(bench, at(2, 2), round_number=bench.leader.replication.round), each)
         bench.advance(0.2)
     assert (bench.engine.commit, bench.engine.voters) == (2, tuple(bench.voters))
     bench.acknowledge(*bench.voters[1:], *spares)
-    bench.advance(0.2)
+    bench.beat(*bench.voters[1:], *spares, rounds=2)
     assert bench.engine.voters == (*bench.voters, spares[0])
 
 
@@ -161,7 +160,7 @@ def test_who_is_removed_campaigns_until_it_knows_that_committed_for_it_may_be_th
     cluster.run(1)
     cluster.slow.add(1)
     cluster.engines[2].leave()
-    cluster.hear(1, own_standing(cluster.engines[2].ctx), sender=2)
+    cluster.tell(1, of=2)
     cluster.run(0.3)
     assert (cluster.voters(2), cluster.voters(1)) == ([1], [1])
     cluster.slow.discard(1)
@@ -183,7 +182,7 @@ def test_a_removed_member_that_comes_back_does_not_depose_the_leader() -> None:
     cluster.elect(1)
     cluster.isolate(3)
     cluster.engines[3].leave()
-    cluster.hear(1, own_standing(cluster.engines[3].ctx), sender=3)
+    cluster.tell(1, of=3)
     cluster.run(1)
     assert cluster.voters(1) == [1, 2]
     cluster.cuts.clear()

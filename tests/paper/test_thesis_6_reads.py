@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from p2praft.raft.messages import AppendEntries, Index, ReadIndex, ReadIndexResponse
+from p2praft.raft.messages import AppendEntries, ReadIndex, ReadIndexResponse
+from p2praft.raft.types import Index
 from tests.paper.cluster import Cluster
 from tests.paper.support import holds, propose, readable, win
 from tests.raft.support import Bench, at, only

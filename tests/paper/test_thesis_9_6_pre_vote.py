@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from p2praft.raft.messages import Cursor, PreVote, PreVoteResponse, RequestVote, Term, Vote
+from p2praft.raft.messages import PreVote, PreVoteResponse, RequestVote
+from p2praft.raft.types import Cursor, Term, Vote
 from tests.paper.cluster import Cluster
 from tests.raft.support import Bench, append, at, only, pre_vote
 

@@ -5,36 +5,33 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from p2praft import ConsensusConfig, LeadershipPreference, PeerId
 from p2praft.raft.candidate import Candidate
 from p2praft.raft.effects import Effects, HardState, Outgoing, Restored, Write
 from p2praft.raft.engine import Engine
+from p2praft.raft.entries import Base, Commands, LogEntry, NoOp, Payload
 from p2praft.raft.follower import Follower
+from p2praft.raft.histories.entries import Branch, Genesis, Measure, Past
+from p2praft.raft.histories.messages import Standing
+from p2praft.raft.histories.record import Record
+from p2praft.raft.histories.settings import settings_of
+from p2praft.raft.histories.states import State
 from p2praft.raft.leader import Leader
 from p2praft.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
-    Configuration,
-    Cursor,
-    Genesis,
-    Index,
-    LogEntry,
-    Member,
     Message,
-    NoOp,
-    Payload,
     PreVote,
     PreVoteResponse,
     RequestVote,
     RequestVoteResponse,
-    Standing,
-    Term,
-    Vote,
 )
+from p2praft.raft.types import NO_DIGEST, START, Cursor, Index, Member, Term, Vote
 
 M = TypeVar("M")
+P = TypeVar("P")
 
 CONFIG = ConsensusConfig(
     heartbeat_interval=0.1, election_timeout=1.0, election_timeout_jitter=0.5, bootstrap_delay=1.0, voter_grace=20.0
@@ -47,38 +44,41 @@ def member(number: int, *, incarnation: int = 0, volatile: bool = False) -> Memb
     return Member(PeerId(bytes([number]) * 32), bytes([incarnation]) * 8, volatile)
 
 
-def standing(
-    first: Genesis | None = None,
+def standing(first: Genesis | None = None, **says: Any) -> Standing:
+    """What a member says of itself; if it holds a history, its founders' breadth and nothing more, unless ``says`` says so.
+
+    Args:
+        first: The genesis that it holds, or None.
+        says: Other fields of the standing.
+    """
+    if first is None:
+        return Standing(**{"factor": 1.0, **says})
+    durable = sum(not founder.volatile for founder in first.founders)
+    breadth = len(first.founders)
+    measure = Measure(quorum=min(3, breadth), durable=durable, breadth=breadth, history=first.history)
+    known = tuple(branch.history for branch in first.ancestors)
+    held: dict[str, Any] = {"factor": 1.0, "attempt": 1, "measure": measure, "known": known}
+    return Standing(**{**held, "history": first.history, "genesis": first, **says})
+
+
+def genesis(
+    founders: Sequence[Member],
     *,
-    founded: bool = False,
-    attempt: int = 0,
-    factor: float = 1.0,
-    gone: Sequence[Member] = (),
-    voters_index: int = 0,
-    heard_index: int = 0,
-) -> Standing:
-    """What a member says of itself."""
-    return Standing(
-        factor=factor,
-        genesis=first,
-        founded=founded,
-        attempt=attempt,
-        gone=tuple(gone),
-        leaving=False,
-        voters_index=Index(voters_index),
-        heard_index=Index(heard_index),
-    )
-
-
-def genesis(founders: Sequence[Member], *, history: bytes = HISTORY, created: float = 0.0, attempt: int = 1) -> Genesis:
-    """A genesis written by the first founder."""
+    history: bytes = HISTORY,
+    attempt: int = 1,
+    ancestors: Sequence[Branch] = (),
+    config: ConsensusConfig = CONFIG,
+) -> Genesis:
+    """A genesis written by the first founder; the group's settings stand in it, so that no leader adds them to the log."""
     return Genesis(
         history=history,
         writer=founders[0],
         attempt=attempt,
         founders=tuple(founders),
         reluctant=False,
-        created=created,
+        created=0.0,
+        ancestors=tuple(ancestors),
+        settings=settings_of(config, 1),
     )
 
 
@@ -91,11 +91,36 @@ def log(founders: Sequence[Member], *terms: int, first: Genesis | None = None) -
     )
 
 
-def entry(term: int, index: int, payload: Configuration | NoOp | None = None) -> LogEntry:
+def founded(entries: Sequence[LogEntry], *, term: int | None = None, vote: Member | None = None) -> Restored:
+    """What a storage holds of a founded history; in the last entry's term if ``term`` is None."""
+    first = entries[0].payload
+    assert isinstance(first, Genesis)
+    return Restored(
+        state=HardState(term=Term(entries[-1].term if term is None else term), vote=vote),
+        record=Record(history=first.history, founded=True, attempt=first.attempt),
+        entries=tuple(entries),
+    )
+
+
+def entry(term: int, index: int, payload: Payload | None = None) -> LogEntry:
     """One entry."""
     return LogEntry(
         term=Term(term), index=Index(index), time=0.0, proposer=member(1).peer_id, payload=payload or NoOp()
     )
+
+
+def command(term: int, index: int) -> LogEntry:
+    """An entry with an application's command: something to lose."""
+    return entry(term, index, Commands(session=1, first=index, settled=0, commands=(b"x",)))
+
+
+def base(last: Cursor, first: Genesis, *, digest: bytes = NO_DIGEST, commands: int = 0) -> Base:
+    """What stands for a compacted log with no more in it than its genesis and commands."""
+    breadth = len(first.founders)
+    past = Past(
+        genesis=first, begins=Index(1), commands=commands, durable=breadth, breadth=breadth, settings=first.settings
+    )
+    return Base(last=last, time=0.0, digest=digest, voters=first.founders, voters_index=Index(1), past=past)
 
 
 def at(term: int, index: int) -> Cursor:
@@ -113,6 +138,8 @@ class Bench:
         preference: The engine's.
         observers: Bonded members that are no voters, numbered on.
         auto_persist: Whether writes are durable at once.
+        tail: More entries, behind those of ``terms``.
+        ask_operator: Whether it waits for a word before its history ends in favour of a higher one.
     """
 
     def __init__(
@@ -125,34 +152,34 @@ class Bench:
         vote: Member | None = None,
         auto_persist: bool = True,
         config: ConsensusConfig = CONFIG,
+        tail: Sequence[LogEntry] = (),
+        ask_operator: bool = False,
     ) -> None:
         self.members = [member(number) for number in range(1, voters + observers + 1)]
         self.me = self.members[0]
         self.voters = self.members[:voters]
         self.auto_persist = auto_persist
         self.now = 0.0
-        entries = log(self.voters, *terms)
-        state = HardState(term=Term(term if term is not None else entries[-1].term), vote=vote, founded=True)
+        self.genesis = genesis(self.voters, config=config)
+        entries = (*log(self.voters, *terms, first=self.genesis), *tail)
         self.engine = Engine(
             me=self.me,
             config=config,
             preference=preference,
             rng=random.Random(1),
             now=0.0,
-            restored=Restored(state=state, entries=entries),
+            restored=founded(entries, term=term, vote=vote),
+            ask_operator=ask_operator,
         )
         self.effects: list[Effects] = []
         for number, other in enumerate(self.members[1:], start=2):
             self.bond(other, factor=1.0 if number <= voters else 0.0)
         self.take()
 
-    def bond(self, other: Member, *, factor: float = 1.0, founded: bool = True, first: Genesis | None = None) -> None:
-        """Bond with a member that holds the same history, unless told otherwise."""
+    def bond(self, other: Member, first: Genesis | None = None, **says: Any) -> None:
+        """Bond with a member that holds the same history, founded, unless told otherwise."""
         self.engine.bond_up(other, self.now)
-        standing = Standing(
-            factor=factor, genesis=first or genesis(self.voters), founded=founded, attempt=1, gone=(), leaving=False
-        )
-        self.engine.receive(standing, other, self.now, history=HISTORY)
+        self.receive(standing(first or self.genesis, **{"founded": True, **says}), other)
 
     # --- driving
 
@@ -227,6 +254,12 @@ class Bench:
             sent.extend(self.receive(response, other))
         return sent
 
+    def beat(self, *members: Member, rounds: int = 3) -> None:
+        """Let heartbeats pass that members acknowledge, with the whole log: a change of the voter set takes two."""
+        for _ in range(rounds):
+            self.advance(0.15)
+            self.acknowledge(*members)
+
     def history(self) -> list[tuple[Member, Message]]:
         """All that was ever sent."""
         return [(outgoing.to, outgoing.message) for effects in self.effects for outgoing in effects.messages]
@@ -253,7 +286,16 @@ class Bench:
 
 
 class Lone:
-    """One engine, with or without history, and hand-made neighbours."""
+    """One engine, with or without history, and hand-made neighbours.
+
+    Args:
+        number: Which member it is.
+        expect: As in its own configuration.
+        volatile: Whether its memory dies with its process.
+        preference: Its leadership preference.
+        restored: What its storage holds.
+        start: Which start of its storage this is.
+    """
 
     def __init__(
         self,
@@ -263,18 +305,21 @@ class Lone:
         volatile: bool = False,
         preference: LeadershipPreference = LeadershipPreference.NORMAL,
         restored: Restored | None = None,
+        start: int = 0,
     ) -> None:
-        self.me = member(number, volatile=volatile)
+        self.first = member(number, volatile=volatile)
         self.now = 0.0
         self.engine = Engine(
-            me=self.me,
+            me=self.first,
             config=replace(CONFIG, expect=expect),
             preference=preference,
             rng=random.Random(number),
             now=0.0,
             restored=restored,
+            start=start,
         )
         self.sent: list[Outgoing] = []
+        self.effects: list[Effects] = []
         self.writes: list[Write] = []
         self.take()
 
@@ -283,6 +328,7 @@ class Lone:
         new: list[Outgoing] = []
         while True:
             effects = self.engine.take_effects()
+            self.effects.append(effects)
             new.extend(effects.messages)
             if effects.write is None:
                 break
@@ -295,7 +341,7 @@ class Lone:
 
     def meet(self, other: Member, says: Standing, *, persist: bool = True) -> list[Message]:
         """Bond, unless bonded, and hear what the other says of itself."""
-        if other not in self.engine.ctx.bonded:
+        if other not in self.engine.ctx.roster.bonded:
             self.engine.bond_up(other, self.now)
         return self.hear(says, other, persist=persist)
 
@@ -316,19 +362,45 @@ class Lone:
             messages += self.take(persist=persist)
         return messages
 
-    def hold(self, founder: Member) -> list[Message]:
-        """A founder says that it holds the genesis."""
-        answer = AppendEntriesResponse(term=Term(1), vote=Vote.GRANTED, matched=True, last=self.engine.last, round=1)
-        return self.hear(answer, founder)
+    def hold(self, founder: Member, *, persist: bool = True) -> list[Message]:
+        """A founder says that it holds the whole log."""
+        last = self.engine.last
+        answer = AppendEntriesResponse(term=self.engine.term, vote=Vote.GRANTED, matched=True, last=last, round=1)
+        return self.hear(answer, founder, persist=persist)
+
+    def state(self) -> State:
+        """What it holds."""
+        return self.engine.histories.state
+
+    @property
+    def history(self) -> bytes:
+        """Which history it holds; 16 zero bytes for none."""
+        return self.engine.ctx.history
 
     def held(self) -> Genesis | None:
         """Of the engine's history."""
-        return self.engine.ctx.genesis
+        return self.engine.histories.genesis
+
+    def said(self) -> Standing:
+        """The newest that it told of itself."""
+        return [out.message for out in self.sent if isinstance(out.message, Standing)][-1]
+
+    @property
+    def is_another(self) -> bool:
+        """Whether it has become another member."""
+        return self.engine.me.is_later_than(self.first)
 
 
 def only(sent: Sequence[tuple[Member, Message]], kind: type[M]) -> list[M]:
     """The messages of one kind."""
     return [message for _, message in sent if isinstance(message, kind)]
+
+
+def payloads(bench: Bench, kind: type[P]) -> list[P]:
+    """The payloads of one kind in a bench's log."""
+    held = bench.engine.ctx.log
+    entries = held.between(held.base.index + 1, held.last.index)
+    return [entry.payload for entry in entries if isinstance(entry.payload, kind)]
 
 
 def request_vote(term: int, last: Cursor) -> RequestVote:
@@ -341,6 +413,22 @@ def pre_vote(term: int, last: Cursor) -> PreVote:
     return PreVote(term=Term(term), last=last)
 
 
-def append(term: int, prev: Cursor, *entries: LogEntry, commit: int = 0, round_number: int = 1) -> AppendEntries:
-    """A leader's message."""
-    return AppendEntries(term=Term(term), prev=prev, entries=entries, leader_commit=Index(commit), round=round_number)
+def append(
+    term: int,
+    prev: Cursor,
+    *entries: LogEntry,
+    commit: int = 0,
+    round_number: int = 1,
+    digest: bytes = NO_DIGEST,
+    stable: Cursor = START,
+) -> AppendEntries:
+    """A leader's message; of the content before ``entries`` it says nothing, unless a digest is given."""
+    return AppendEntries(
+        term=Term(term),
+        prev=prev,
+        digest=digest,
+        entries=entries,
+        leader_commit=Index(commit),
+        stable=stable,
+        round=round_number,
+    )

@@ -10,44 +10,34 @@ import pytest
 from p2praft import LeadershipPreference
 from p2praft.raft.catchup import FAR_BEHIND, MAX_HELD, PATIENCE, RANGE, WINDOW, digest_of
 from p2praft.raft.effects import SendChunk, StoreChunk
+from p2praft.raft.entries import LogEntry, Snapshot
 from p2praft.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
-    Base,
     FetchChunk,
     FetchedChunk,
     FetchedEntries,
     FetchEntries,
-    Index,
     InstallSnapshot,
-    LogEntry,
-    Member,
-    Snapshot,
-    Standing,
-    Term,
-    Vote,
 )
-from tests.raft.support import HISTORY, Bench, append, at, entry, genesis, only
+from p2praft.raft.types import NO_DIGEST, Index, Member, Term, Vote
+from tests.raft.support import HISTORY, Bench, append, at, base, entry, only, standing
 
 CHUNKS = [b"first", b"second", b"third"]
 
 
 def snapshot_at(bench: Bench, term: int, index: int, chunks: list[bytes] = CHUNKS) -> Snapshot:
-    base = Base(
-        last=at(term, index), time=0.0, genesis=genesis(bench.voters), voters=tuple(bench.voters), voters_index=Index(1)
-    )
-    return Snapshot(base=base, chunks=len(chunks), digest=digest_of(hashlib.sha256(c).digest() for c in chunks))
+    stands_for = base(at(term, index), bench.genesis)
+    return Snapshot(base=stands_for, chunks=len(chunks), digest=digest_of(hashlib.sha256(c).digest() for c in chunks))
 
 
 def offer(bench: Bench, member: Member, snapshot: Snapshot | None) -> None:
-    standing = Standing(
-        factor=1.0, genesis=genesis(bench.voters), founded=True, attempt=1, gone=(), leaving=False, snapshot=snapshot
-    )
-    bench.engine.receive(standing, member, bench.now, history=HISTORY)
+    says = standing(bench.genesis, founded=True, snapshot=snapshot)
+    bench.engine.receive(says, member, bench.now, history=HISTORY)
 
 
-def install(base: int) -> InstallSnapshot:
-    return InstallSnapshot(term=Term(2), base=at(2, base), round=1)
+def install(index: int) -> InstallSnapshot:
+    return InstallSnapshot(term=Term(2), base=at(2, index), round=1)
 
 
 def asked(sent: Sequence[tuple[Member, object]]) -> dict[Member, list[int]]:
@@ -73,6 +63,15 @@ def fetch_all(bench: Bench, snapshot: Snapshot, requests: dict[Member, list[int]
             for chunk in give(bench, snapshot, number, sender, CHUNKS[number]):
                 bench.engine.chunk_stored(chunk.fetch, chunk.number, bench.now)
     bench.take()
+
+
+def take_snapshot(bench: Bench, snapshot: Snapshot) -> bool:
+    """Have the last voter give a snapshot, and install it; whether it was of use."""
+    leader, giver = bench.voters[1], bench.voters[-1]
+    offer(bench, giver, snapshot)
+    message = InstallSnapshot(term=Term(max(bench.engine.term, snapshot.base.last.term)), base=at(2, 4), round=1)
+    fetch_all(bench, snapshot, asked(bench.receive(message, leader)))
+    return bench.engine.install(snapshot, bench.now)
 
 
 # --- the leader's side
@@ -222,7 +221,9 @@ def test_ranges_that_wait_for_one_before_them_are_bounded() -> None:
         if request.first == 4:
             continue  # the first of all is not answered
         entries = numbered(request.first, request.last)
-        more = bench.receive(FetchedEntries(first=request.first, prev=at(2, request.first - 1), entries=entries), to)
+        more = bench.receive(
+            FetchedEntries(first=request.first, prev=at(2, request.first - 1), digest=NO_DIGEST, entries=entries), to
+        )
         queue += [(to, m) for to, m in more if isinstance(m, FetchEntries)]
         asked_for += [m.first for _, m in more if isinstance(m, FetchEntries)]
     assert len(asked_for) <= MAX_HELD + 2 * WINDOW
@@ -258,7 +259,7 @@ def test_no_more_than_a_window_is_asked_of_one_member() -> None:
 def test_an_observer_does_not_count_with_its_snapshot() -> None:
     bench = Bench(3, 2, 2, preference=LeadershipPreference.OBSERVER)
     bench.receive(append(2, at(2, 3)), bench.voters[1])
-    assert bench.engine.install(snapshot_at(bench, 2, 50), bench.now)
+    assert take_snapshot(bench, snapshot_at(bench, 2, 50))
     [answer] = only(bench.sent(), AppendEntriesResponse)
     assert answer.vote is Vote.ABSTAINED
 
@@ -290,10 +291,10 @@ def numbered(first: int, last: int) -> tuple[LogEntry, ...]:
 def test_ranges_are_appended_in_order_whoever_answers_first() -> None:
     bench, _, sent = far_behind()
     owner = {m.first: to for to, m in sent if isinstance(m, FetchEntries)}
-    late = FetchedEntries(first=Index(1028), prev=at(2, 1027), entries=numbered(1028, 2051))
+    late = FetchedEntries(first=Index(1028), prev=at(2, 1027), digest=NO_DIGEST, entries=numbered(1028, 2051))
     bench.receive(late, owner[Index(1028)])
     assert bench.engine.last == at(2, 3)
-    early = FetchedEntries(first=Index(4), prev=at(2, 3), entries=numbered(4, 1027))
+    early = FetchedEntries(first=Index(4), prev=at(2, 3), digest=NO_DIGEST, entries=numbered(4, 1027))
     bench.receive(early, owner[Index(4)])
     assert bench.engine.last == at(2, 2051)
     assert bench.engine.commit == 2051, "what others give is committed"
@@ -302,7 +303,7 @@ def test_ranges_are_appended_in_order_whoever_answers_first() -> None:
 def test_an_answer_cut_short_is_asked_to_its_end() -> None:
     bench, _, sent = far_behind()
     owner = {m.first: to for to, m in sent if isinstance(m, FetchEntries)}
-    short = FetchedEntries(first=Index(4), prev=at(2, 3), entries=numbered(4, 10))
+    short = FetchedEntries(first=Index(4), prev=at(2, 3), digest=NO_DIGEST, entries=numbered(4, 10))
     again = [m for _, m in bench.receive(short, owner[Index(4)]) if isinstance(m, FetchEntries)]
     assert (11, 1027) in [(m.first, m.last) for m in again]
 
@@ -313,7 +314,7 @@ def test_if_nobody_can_give_entries_the_leader_goes_on_as_usual() -> None:
     queue = [(to, m) for to, m in sent if isinstance(m, FetchEntries)]
     while queue:
         to, message = queue.pop(0)
-        more = bench.receive(FetchedEntries(first=message.first, prev=at(0, 0), entries=()), to)
+        more = bench.receive(FetchedEntries(first=message.first, prev=at(0, 0), digest=NO_DIGEST, entries=()), to)
         queue += [(to, m) for to, m in more if isinstance(m, FetchEntries)]
         answers += [m for to, m in more if isinstance(m, AppendEntriesResponse) and to == leader]
     assert not bench.engine.catch_up.fetching
@@ -334,7 +335,7 @@ def test_our_own_tail_that_was_never_committed_is_not_built_upon() -> None:
     leader = bench.voters[1]
     sent = bench.receive(append(2, at(2, 3 + FAR_BEHIND + 1000)), leader)
     to, request = next((to, m) for to, m in sent if isinstance(m, FetchEntries))
-    bench.receive(FetchedEntries(first=request.first, prev=at(2, 3), entries=numbered(4, 9)), to)
+    bench.receive(FetchedEntries(first=request.first, prev=at(2, 3), digest=NO_DIGEST, entries=numbered(4, 9)), to)
     assert bench.engine.last == at(1, 3)
     assert not bench.engine.catch_up.fetching, "the leader finds where the logs part"
 

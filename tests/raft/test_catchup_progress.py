@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from p2praft import SecretKey
 from p2praft.raft.catchup import CatchUp, EntryFetch, SnapshotFetch
-from p2praft.raft.messages import Base, Index, Member, Snapshot
-from tests.raft.support import at, genesis
+from p2praft.raft.entries import Snapshot
+from p2praft.raft.types import Index, Member
+from tests.raft.support import at, base, genesis
 
 MEMBER = Member(SecretKey.generate().peer_id, bytes(8), False)
 
@@ -25,9 +26,10 @@ def test_ranges_of_entries_that_have_come() -> None:
 
 
 def test_chunks_of_a_snapshot_that_have_come() -> None:
-    base = Base(last=at(1, 7), time=0.0, genesis=genesis([MEMBER]), voters=(MEMBER,), voters_index=Index(1))
     catch_up = CatchUp()
-    fetch = catch_up._fetch = SnapshotFetch(Snapshot(base=base, chunks=10, digest=bytes(32)))
+    fetch = catch_up._fetch = SnapshotFetch(
+        Snapshot(base=base(at(1, 7), genesis([MEMBER])), chunks=10, digest=bytes(32))
+    )
     for _ in range(3):
         fetch.pieces.popleft()
     assert catch_up.progress == ("snapshot", 3, 10)

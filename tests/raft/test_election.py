@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from p2praft import LeadershipPreference
 from p2praft.raft.candidate import Candidate
+from p2praft.raft.entries import NoOp
 from p2praft.raft.follower import Follower
 from p2praft.raft.leader import Leader
-from p2praft.raft.messages import (
-    NoOp,
-    PreVote,
-    PreVoteResponse,
-    RequestVote,
-    RequestVoteResponse,
-    Term,
-    TimeoutNow,
-    Vote,
-)
+from p2praft.raft.messages import PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, TimeoutNow
+from p2praft.raft.types import Term, Vote
 from tests.raft.support import Bench, append, at, only, pre_vote
 
 
@@ -84,7 +77,7 @@ def test_only_grants_start_the_list_of_members_in_sync() -> None:
     bench.campaign()
     bench.receive(RequestVoteResponse(term=Term(3), vote=Vote.ABSTAINED, supports=True), bench.voters[1])
     bench.receive(RequestVoteResponse(term=Term(3), vote=Vote.GRANTED, supports=True), bench.voters[2])
-    progress = bench.leader.progress
+    progress = bench.leader.replication.progress
     assert (progress[bench.voters[2]].match, progress[bench.voters[2]].probing) == (2, False)
     assert (progress[bench.voters[1]].match, progress[bench.voters[1]].probing) == (0, True)
 

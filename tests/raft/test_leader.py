@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from p2praft.raft.effects import Accepted, Readable
+from p2praft.raft.entries import Commands, Configuration, OpenSession
 from p2praft.raft.follower import Follower
 from p2praft.raft.leader import COMMIT_DELAY, Leader
 from p2praft.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
-    Commands,
-    Configuration,
-    Index,
-    Member,
     Message,
-    OpenSession,
     Propose,
     ProposeResponse,
     ReadIndex,
     ReadIndexResponse,
     RequestVoteResponse,
-    Standing,
-    Term,
     TimeoutNow,
-    Vote,
 )
 from p2praft.raft.progress import WINDOW_MESSAGES
-from tests.raft.support import Bench, at, entry, genesis, member, only
+from p2praft.raft.types import Index, Member, Term, Vote
+from tests.raft.support import Bench, at, entry, member, only, standing
 
 
 def response(
@@ -142,7 +136,7 @@ def test_a_read_of_a_process_that_died_does_not_answer_its_successors() -> None:
     bench = Bench(3, 2)
     bench.lead()
     two, three = bench.voters[1:]
-    old_round = bench.leader._round
+    old_round = bench.leader.replication.round
     propose(bench)
     bench.receive(ReadIndex(request=1), two)
     written = AppendEntriesResponse(
@@ -242,7 +236,7 @@ def test_what_is_known_to_match_is_never_sent_again() -> None:
     bench = Bench(3, 2, 2)
     bench.lead()
     bench.receive(response(bench, matched=False, index=0, term=0), bench.voters[1])
-    assert bench.leader.progress[bench.voters[1]].next == bench.engine.last.index + 1
+    assert bench.leader.replication.progress[bench.voters[1]].next == bench.engine.last.index + 1
 
 
 def test_replication_is_pipelined_up_to_a_window() -> None:
@@ -251,7 +245,7 @@ def test_replication_is_pipelined_up_to_a_window() -> None:
     sent = [message for number in range(WINDOW_MESSAGES + 10) for message in propose(bench, number)]
     to_one = [message for to, message in sent if to == bench.voters[1] and isinstance(message, AppendEntries)]
     assert len(to_one) == WINDOW_MESSAGES
-    assert bench.leader.progress[bench.voters[1]].next == to_one[-1].last.index + 1
+    assert bench.leader.replication.progress[bench.voters[1]].next == to_one[-1].last.index + 1
     caught = bench.receive(response(bench, matched=True, index=to_one[-1].last.index), bench.voters[1])
     assert sum(len(m.entries) for to, m in caught if to == bench.voters[1] and isinstance(m, AppendEntries)) == 10
 
@@ -318,7 +312,7 @@ def test_a_read_is_answered_once_a_quorum_confirmed_a_round_that_began_after_it(
 def test_a_confirmation_of_an_earlier_round_does_not_serve_a_read() -> None:
     bench = Bench(3, 2)
     bench.lead()
-    old = bench.leader._round
+    old = bench.leader.replication.round
     bench.engine.read(5)
     bench.take()
     bench.receive(response(bench, matched=True, index=bench.engine.last.index, round_number=old), bench.voters[1])
@@ -409,8 +403,8 @@ def test_during_a_transfer_nothing_is_taken_and_it_is_given_up_after_an_election
 def joined(bench: Bench, number: int) -> Member:
     newcomer = member(number)
     bench.engine.bond_up(newcomer, bench.now)
-    standing = Standing(factor=1.0, genesis=genesis(bench.voters), founded=True, attempt=0, gone=(), leaving=False)
-    bench.receive(standing, newcomer)
+    says = standing(bench.genesis, founded=True)
+    bench.receive(says, newcomer)
     return newcomer
 
 
@@ -423,11 +417,10 @@ def test_a_member_is_added_only_once_it_has_caught_up() -> None:
     bench = Bench(2, 2)
     bench.lead()
     newcomer = joined(bench, 9)
-    bench.advance(0.3)
-    bench.acknowledge(*bench.voters[1:])
+    bench.beat(*bench.voters[1:])
     assert configurations(bench) == []
     bench.acknowledge(newcomer)
-    bench.advance(0.3)
+    bench.beat(*bench.voters[1:], newcomer, rounds=2)
     assert configurations(bench) == [Configuration(voters=(*bench.voters, newcomer))]
 
 
@@ -435,13 +428,13 @@ def test_one_change_at_a_time() -> None:
     bench = Bench(1, 2)
     bench.lead()
     newcomers = [joined(bench, 8), joined(bench, 9)]
-    bench.acknowledge(*newcomers)
-    bench.advance(0.5)
-    bench.acknowledge(newcomers[1])
-    bench.advance(0.2)
-    assert len(configurations(bench)) == 1
-    bench.acknowledge(*newcomers)
-    bench.advance(0.2)
+    bench.beat(*newcomers, rounds=2)
+    bench.advance(0.15)
+    for _ in range(3):
+        bench.acknowledge(newcomers[1])
+        bench.advance(0.15)
+    assert len(configurations(bench)) == 1, "the first newcomer must hold the change, too"
+    bench.beat(*newcomers)
     assert len(configurations(bench)) == 2
 
 
@@ -449,8 +442,8 @@ def test_a_new_voter_counts_as_soon_as_it_stands_in_the_log() -> None:
     bench = Bench(1, 2)
     bench.lead()
     newcomer = joined(bench, 9)
-    bench.acknowledge(newcomer)
-    bench.advance(0.3)
+    bench.beat(newcomer, rounds=2)
+    bench.advance(0.15)
     assert newcomer in bench.engine.voters
     before = bench.engine.commit
     propose(bench)
@@ -463,7 +456,7 @@ def test_no_change_before_the_leader_has_committed_in_its_own_term() -> None:
     bench = Bench(3, 2)
     bench.campaign()
     bench.receive(RequestVoteResponse(term=Term(3), vote=Vote.GRANTED, supports=True), bench.voters[1])
-    leaving = Standing(factor=1.0, genesis=genesis(bench.voters), founded=True, attempt=1, gone=(), leaving=True)
+    leaving = standing(bench.genesis, founded=True, leaving=True)
     bench.receive(leaving, bench.voters[2])
     bench.advance(0.3)
     assert configurations(bench) == []
@@ -472,7 +465,7 @@ def test_no_change_before_the_leader_has_committed_in_its_own_term() -> None:
 def test_a_leader_that_is_no_voter_any_more_resigns_once_that_is_committed() -> None:
     bench = Bench(3, 2)
     bench.lead()
-    bench.leader._append(Configuration(voters=tuple(bench.voters[1:])), bench.me.peer_id, bench.engine.ctx)
+    bench.leader.append(Configuration(voters=tuple(bench.voters[1:])), bench.me.peer_id, bench.engine.ctx)
     bench.take()
     assert bench.engine.is_leader
     bench.acknowledge(*bench.voters[1:])
@@ -512,4 +505,4 @@ def test_a_voter_that_was_replaced_is_forgotten() -> None:
     bench.take()
     bench.now = bench.engine.deadline
     bench.engine.tick(bench.now)
-    assert gone not in leader.progress
+    assert gone not in leader.replication.progress

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from p2praft.raft.entries import Configuration
 from p2praft.raft.log import Log
-from p2praft.raft.messages import Configuration
 from tests.raft.support import at, entry, log, member
 
 FOUNDERS = [member(1), member(2), member(3)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from p2praft.raft.messages import AppendEntries, Commands, PreVote
+from p2praft.raft.entries import Commands
+from p2praft.raft.messages import AppendEntries, PreVote
 from tests.raft.support import CONFIG, Bench, append, at, only
 
 LONG = Commands(session=1, first=1, settled=0, commands=(b"x" * 100_000,))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from p2praft.raft.effects import Write
 from p2praft.raft.leader import COMMIT_DELAY
-from p2praft.raft.messages import AppendEntries, AppendEntriesResponse, Message, RequestVoteResponse, Term, Vote
+from p2praft.raft.messages import AppendEntries, AppendEntriesResponse, Message, RequestVoteResponse
+from p2praft.raft.types import Term, Vote
 from tests.paper.cluster import Cluster
 from tests.paper.support import committed, propose, win
 from tests.raft.support import Bench, append, at, entry, only, request_vote

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from p2praft.raft.messages import PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Term, TimeoutNow, Vote
+from p2praft.raft.messages import PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, TimeoutNow
+from p2praft.raft.types import Term, Vote
 from tests.paper.cluster import Cluster
 from tests.paper.support import win
 from tests.raft.support import Bench, append, at, entry, only, request_vote

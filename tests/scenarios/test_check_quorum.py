@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from p2praft.raft.messages import AppendEntriesResponse, Standing, Term, TimeoutNow, Vote
+from p2praft.raft.messages import AppendEntriesResponse, TimeoutNow
+from p2praft.raft.types import Term, Vote
 from tests.paper.cluster import Cluster
 from tests.paper.support import holds
-from tests.raft.support import HISTORY, Bench, at, genesis
+from tests.raft.support import HISTORY, Bench, at, standing
 
 
 def test_a_leader_that_a_majority_answers_stays() -> None:
@@ -121,7 +122,7 @@ def test_a_standing_is_no_answer() -> None:
     """What a member says of itself is not heard as an answer to a heartbeat."""
     bench = Bench(3, 2)
     bench.lead()
-    says = Standing(factor=1.0, genesis=genesis(bench.voters), founded=True, attempt=1, gone=(), leaving=False)
+    says = standing(bench.genesis, founded=True)
     for _ in range(3):
         bench.advance(0.5)
         bench.engine.receive(says, bench.voters[1], bench.now, history=HISTORY)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from p2praft.raft.leader import COMMIT_DELAY
-from p2praft.raft.messages import AppendEntries, AppendEntriesResponse, Message, Vote
+from p2praft.raft.messages import AppendEntries, AppendEntriesResponse, Message
+from p2praft.raft.types import Vote
 from tests.paper.cluster import Cluster
 from tests.paper.support import committed, holds, lacks, propose, sent_to, win
 from tests.raft.support import Bench, append, at, entry, only

@@ -6,23 +6,24 @@ from dataclasses import replace
 
 import pytest
 
-from p2praft.raft.founding import own_standing
-from p2praft.raft.messages import Configuration, LogEntry, Member, RequestVote, Standing
+from p2praft.raft.entries import Configuration, LogEntry
+from p2praft.raft.messages import RequestVote
+from p2praft.raft.types import Member
 from tests.paper.cluster import Cluster
 from tests.paper.support import holds, propose, win
-from tests.raft.support import CONFIG, HISTORY, Bench, append, at, entry, genesis, member
+from tests.raft.support import CONFIG, HISTORY, Bench, append, at, entry, member, standing
 
 
 def change(bench: Bench, *voters: Member) -> None:
     """Have the leader append a voter set."""
-    bench.leader._append(Configuration(voters=voters), bench.me.peer_id, bench.engine.ctx)
+    bench.leader.append(Configuration(voters=voters), bench.me.peer_id, bench.engine.ctx)
     bench.take()
 
 
 def say(bench: Bench, who: Member, *, factor: float = 1.0, leaving: bool = False) -> None:
     """Have a member tell what it is."""
-    standing = Standing(factor=factor, genesis=genesis(bench.voters), founded=True, attempt=1, gone=(), leaving=leaving)
-    bench.engine.receive(standing, who, bench.now, history=HISTORY)
+    says = standing(bench.genesis, founded=True, factor=factor, leaving=leaving)
+    bench.engine.receive(says, who, bench.now, history=HISTORY)
 
 
 def changes(cluster: Cluster, number: int) -> list[LogEntry]:
@@ -68,7 +69,7 @@ def test_a_voter_that_leaves_is_removed() -> None:
     cluster = Cluster(3)
     cluster.elect(1)
     cluster.engines[2].leave()
-    cluster.perform(2)
+    cluster.tell(1, of=2)
     cluster.deliver()
     cluster.run(2)
     assert cluster.voters(1) == cluster.voters(3) == [1, 3]
@@ -78,7 +79,7 @@ def test_a_voter_that_turns_observer_is_removed() -> None:
     bench = Bench(3, 2)
     bench.lead()
     say(bench, bench.voters[2], factor=0.0)
-    bench.advance(0.2)
+    bench.beat(bench.voters[1])
     assert bench.engine.voters == tuple(bench.voters[:2])
 
 
@@ -88,7 +89,7 @@ def test_nobody_is_removed_if_the_rest_has_no_live_majority() -> None:
     cluster.elect(1)
     cluster.crash(3)
     cluster.engines[2].leave()
-    cluster.perform(2)
+    cluster.tell(1, of=2)
     cluster.deliver()
     cluster.run(5)
     assert cluster.voters(1) == [1, 2, 3]
@@ -170,10 +171,10 @@ def test_a_change_that_its_leader_did_not_commit_is_taken_back_by_the_next() -> 
         sender == 1 and any(isinstance(each.payload, Configuration) for each in getattr(message, "entries", ()))
     )
     cluster.engines[3].leave()
-    cluster.perform(3)
+    cluster.tell(1, of=3)
     cluster.deliver()
     cluster.run(0.3)
-    assert cluster.voters(1) == [1, 2]
+    assert cluster.voters(1) == [1, 2, 3, 4], "4 comes before 3 goes"
     assert cluster.voters(2) == [1, 2, 3]
     cluster.isolate(1)
     cluster.elect(2)
@@ -194,11 +195,14 @@ def test_a_new_leader_finishes_the_change_that_it_inherits_before_it_begins_anot
     say(bench, bench.voters[2], leaving=True)
     for _ in range(3):
         for each in (*bench.voters[1:], spare):
-            bench.receive(holds(bench, at(2, 3)), each)
+            bench.receive(holds(bench, at(2, 3), round_number=bench.leader.replication.round), each)
         bench.advance(0.2)
     assert (bench.engine.commit, bench.engine.ctx.log.voters_index) == (2, 3)
     bench.acknowledge(*bench.voters[1:], spare)
-    bench.advance(0.2)
+    bench.advance(0.15)
+    bench.receive(holds(bench, at(3, 4), round_number=bench.leader.replication.round), bench.voters[1])
+    bench.receive(holds(bench, at(3, 4), round_number=bench.leader.replication.round), spare)
+    bench.advance(0.1)
     assert (bench.engine.commit, bench.engine.ctx.log.voters_index) == (4, 5)
 
 
@@ -233,7 +237,7 @@ def test_a_removed_member_still_gets_entries_as_long_as_it_is_there() -> None:
     cluster = Cluster(3)
     cluster.elect(1)
     cluster.engines[3].leave()
-    cluster.hear(1, own_standing(cluster.engines[3].ctx), sender=3)
+    cluster.tell(1, of=3)
     cluster.run(1)
     assert cluster.voters(3) == [1, 2]
     cluster.propose(1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from p2praft.raft.messages import AppendEntries, AppendEntriesResponse, Message
 from tests.paper.cluster import Cluster
-from tests.raft.support import Bench, append, at, entry, only
+from tests.raft.support import CONFIG, Bench, append, at, entry, only
 
 LEADER = (1, 1, 4, 4, 5, 5, 6, 6, 6)
 """Figure 7's leader for term 8, behind the first entry."""
@@ -45,7 +47,9 @@ def test_each_of_figure_7s_followers_ends_with_the_leaders_log(name: str) -> Non
 
 def test_all_of_figure_7s_followers_at_once() -> None:
     """Raft paper, figure 7: a, b, e and f vote for the leader, c and d hold better logs and do not."""
-    cluster = Cluster({1: LEADER, **dict(enumerate(FOLLOWERS.values(), start=2))}, term=7)
+    cluster = Cluster(
+        {1: LEADER, **dict(enumerate(FOLLOWERS.values(), start=2))}, term=7, config=replace(CONFIG, max_voters=7)
+    )
     cluster.elect(1)
     cluster.run(0.3)
     assert {tuple(cluster.terms(number)) for number in range(1, 8)} == {(*LEADER, 8)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from p2praft.raft.leader import COMMIT_DELAY, MAX_APPEND, MAX_UNCOMMITTED
-from p2praft.raft.messages import AppendEntries, OpenSession
+from p2praft.raft.context import MAX_APPEND
+from p2praft.raft.entries import OpenSession
+from p2praft.raft.leader import COMMIT_DELAY, MAX_UNCOMMITTED
+from p2praft.raft.messages import AppendEntries
 from p2praft.raft.progress import WINDOW_BYTES, WINDOW_MESSAGES
 from tests.paper.cluster import Cluster
 from tests.paper.support import Sent, accepted, holds, lacks, propose, sent_to, win
@@ -91,7 +93,7 @@ def test_a_bond_that_is_new_is_probed() -> None:
     proposals(bench, 3)
     bench.engine.bond_down(bench.voters[1], bench.now)
     bench.bond(bench.voters[1])
-    progress = bench.leader.progress[bench.voters[1]]
+    progress = bench.leader.replication.progress[bench.voters[1]]
     assert (progress.probing, progress.match) == (True, 3)
 
 

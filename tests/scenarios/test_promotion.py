@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 
 from p2praft import LeadershipPreference
-from p2praft.raft.messages import AppendEntries, Configuration, Cursor, Message, RequestVoteResponse, Vote
-from tests.paper.cluster import Cluster
+from p2praft.raft.entries import Configuration
+from p2praft.raft.messages import AppendEntries, Message, RequestVoteResponse
+from p2praft.raft.types import Cursor, Vote
+from tests.paper.cluster import PATIENT, Cluster
 from tests.raft.support import Bench, append, at, entry, only, request_vote
 
 
 def promoted_but_unaware() -> Cluster:
     """Voters 1 and 2; 1 adds 3, which 2 hears of and 3 does not; then 1 dies."""
-    cluster = Cluster(3, voters=2)
+    cluster = Cluster(3, voters=2, config=PATIENT)
 
     def lost(_sender: int, to: int, message: Message) -> bool:
         entries = message.entries if isinstance(message, AppendEntries) else ()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from p2praft.raft import reads
-from p2praft.raft.messages import AppendEntries, Index, ReadIndex, ReadIndexResponse
+from p2praft.raft.messages import AppendEntries, ReadIndex, ReadIndexResponse
+from p2praft.raft.types import Index
 from tests.paper.cluster import Cluster
 from tests.paper.support import holds, lacks, readable, win
 from tests.raft.support import Bench, append, at, only

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from p2praft.raft.messages import Configuration, PreVote, Term, TimeoutNow
+from p2praft.raft.entries import Configuration
+from p2praft.raft.messages import PreVote, TimeoutNow
+from p2praft.raft.types import Term
 from tests.paper.cluster import Cluster
 from tests.paper.support import accepted, propose, sent_to
 from tests.raft.support import Bench, append, at, entry, member, only, request_vote

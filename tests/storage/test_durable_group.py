@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from p2praft import GroupKey, Network, StorageError
+from p2praft import ConsensusConfig, GroupKey, Network, StorageError
 from tests.groups.conftest import Counter
 from transport import MemoryNetwork
 
@@ -80,3 +80,22 @@ async def test_a_disk_that_fills_up_stops_the_member_and_says_so(tmp_path: Path)
         assert isinstance(group.failure, StorageError)
         with pytest.raises(StorageError):
             await group.execute(1)
+
+
+async def test_a_restart_begins_with_the_snapshot_and_applies_what_stands_behind_it(tmp_path: Path) -> None:
+    config = ConsensusConfig(snapshot_every=100)
+    for first in (True, False):
+        async with (
+            Network("n", listen="a:0", data_dir=tmp_path, transport=MemoryNetwork().transport("a")) as net,
+            net.group("g", secret=KEY, machine=Counter(), consensus=config) as group,
+        ):
+            with anyio.fail_after(30):
+                await group.when.online()
+                if first:
+                    for _ in range(350):
+                        await group.execute(1)
+                    while group._worker.engine.ctx.log.base.index < 100:
+                        await anyio.sleep(0.01)
+                else:
+                    assert group._worker.engine.ctx.log.base.index >= 100
+                    assert await group.execute(1) == 351

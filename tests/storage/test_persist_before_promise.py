@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from p2praft import ConsensusConfig, Group, GroupKey, Network, SecretKey
-from p2praft.raft.effects import ChunkWrite, Restored, Write
+from p2praft.raft.effects import ChunkWrite, Write
 from p2praft.storage import MemoryStorage
 from tests.groups.conftest import Counter
 from transport import MemoryNetwork
@@ -39,8 +39,7 @@ class SlowDisk(MemoryStorage):
     def power_fails(self) -> SlowDisk:
         """The disk as the next boot finds it."""
         found = SlowDisk(self.incarnation)
-        held: Restored = self.load()
-        found._state, found._entries, found._base = held.state, list(held.entries), held.base
+        found.put(self.load(), list(self._chunks.values()))
         return found
 
 

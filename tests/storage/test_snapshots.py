@@ -1,28 +1,31 @@
-"""Snapshots in both storages, compaction, the upgrade of older files, and damage."""
+"""Snapshots in both storages, compaction, and damage."""
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
-import anyio
 import pytest
 
-from p2praft import ConsensusConfig, GroupKey, Network, StorageError
+from p2praft import StorageError
 from p2praft.raft.effects import ChunkWrite, HardState, Restored, Write
-from p2praft.raft.messages import Base, Cursor, Index, Snapshot, Term
+from p2praft.raft.entries import Base, Snapshot
+from p2praft.raft.histories.entries import Past
+from p2praft.raft.types import Cursor, Index, Term
 from p2praft.storage import SqliteStorage
-from tests.groups.conftest import Counter
-from tests.storage.test_storage import GENESIS, ME, Opener, entry, reopen
-from transport import MemoryNetwork
+from tests.storage.test_storage import BRANCH, GENESIS, ME, RECORD, Opener, entry, reopen
 
 __all__ = ["reopen"]
-KEY = GroupKey(b"k" * 32)
 
 
 def base(index: int) -> Base:
-    last = Cursor(Term(1), Index(index))
-    return Base(last=last, time=float(index), genesis=GENESIS, voters=(ME,), voters_index=Index(1))
+    return Base(
+        last=Cursor(Term(1), Index(index)),
+        time=float(index),
+        digest=bytes([index]) * 16,
+        voters=(ME,),
+        voters_index=Index(1),
+        past=Past(genesis=GENESIS, begins=Index(1), commands=index - 1, durable=1, breadth=1, absorbed=(BRANCH,)),
+    )
 
 
 def snapshot(index: int, chunks: int) -> Snapshot:
@@ -45,7 +48,6 @@ def test_a_snapshot_counts_once_a_write_names_it(reopen: Opener) -> None:
     held = again.load()
     assert held == Restored(entries=tuple(map(entry, range(5, 9))), base=base(4), snapshot=snapshot(6, 2))
     assert [again.chunk(number) for number in range(3)] == [b"one", b"two", None]
-    assert held.genesis == GENESIS
     again.close()
 
 
@@ -73,40 +75,10 @@ def test_installing_replaces_a_log_that_disagrees(reopen: Opener) -> None:
 def test_a_history_that_is_given_up_takes_its_snapshot_with_it(reopen: Opener) -> None:
     storage = reopen()
     storage.write([chunk(0, b"s"), Write(serial=1, snapshot=snapshot(6, 1), base=base(6))])
-    storage.write([Write(serial=2, state=HardState(attempt=2), clear=True)])
-    assert storage.load() == Restored(state=HardState(attempt=2))
-    assert storage.chunk(0) is None
-    storage.close()
-
-
-def test_an_archived_history_keeps_its_snapshot_and_its_chunks(tmp_path: Path) -> None:
-    storage = SqliteStorage(tmp_path / "g.sqlite")
-    storage.write([chunk(0, b"s"), Write(serial=1, snapshot=snapshot(6, 1), base=base(6))])
-    storage.write([Write(serial=2, replace_from=Index(7), entries=(entry(7),))])
-    storage.write([Write(serial=3, state=HardState(), clear=True, archive=True)])
-    storage.write([chunk(0, b"t"), Write(serial=4, snapshot=snapshot(2, 1), base=base(2))])
-    assert storage.chunk(0) == b"t"
-    storage.close()
-    with sqlite3.connect(tmp_path / "g.sqlite") as db:
-        assert db.execute("SELECT number, idx FROM archive ORDER BY idx").fetchall() == [(1, 0), (1, 7)]
-        assert [data[:-4] for (data,) in db.execute("SELECT data FROM chunks WHERE at >> 32 = 2")] == [b"s"]
-    db.close()
-
-
-def test_a_file_of_the_format_before_is_upgraded_in_place(tmp_path: Path) -> None:
-    path = tmp_path / "g.sqlite"
-    storage = SqliteStorage(path)
-    incarnation = storage.incarnation
-    storage.write([Write(serial=1, replace_from=Index(1), entries=(entry(1),))])
-    storage.close()
-    with sqlite3.connect(path) as db:
-        db.execute("DROP TABLE chunks")
-        db.execute("PRAGMA user_version=1")
-    db.close()
-    storage = SqliteStorage(path)
-    assert storage.incarnation == incarnation
-    storage.write([chunk(0, b"s"), Write(serial=2, snapshot=snapshot(1, 1), base=base(1))])
-    assert storage.chunk(0) == b"s"
+    storage.write([chunk(0, b"half of the next")])
+    storage.write([Write(serial=2, state=HardState(term=Term(2)), record=RECORD, clear=True)])
+    assert storage.load() == Restored(state=HardState(term=Term(2)), record=RECORD)
+    assert (storage.chunk(0), storage.chunk(0, pending=True)) == (None, None)
     storage.close()
 
 
@@ -148,7 +120,7 @@ def test_a_disk_that_became_read_only_says_so(tmp_path: Path) -> None:
     with pytest.raises(
         StorageError, match=r"cannot write .*g\.sqlite.*check who owns it and that the disk is writable"
     ):
-        storage.write([Write(serial=1, state=HardState(attempt=1))])
+        storage.write([Write(serial=1, state=HardState(term=Term(1)))])
     storage.close()
 
 
@@ -156,23 +128,3 @@ def test_a_place_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     (tmp_path / "g.sqlite").mkdir()
     with pytest.raises(StorageError, match=r"cannot open .*g\.sqlite"):
         SqliteStorage(tmp_path / "g.sqlite")
-
-
-@pytest.mark.anyio
-async def test_a_restart_begins_with_the_snapshot_and_applies_what_stands_behind_it(tmp_path: Path) -> None:
-    config = ConsensusConfig(snapshot_every=100)
-    for first in (True, False):
-        async with (
-            Network("n", listen="a:0", data_dir=tmp_path, transport=MemoryNetwork().transport("a")) as net,
-            net.group("g", secret=KEY, machine=Counter(), consensus=config) as group,
-        ):
-            with anyio.fail_after(30):
-                await group.when.online()
-                if first:
-                    for _ in range(350):
-                        await group.execute(1)
-                    while group._worker.engine.ctx.log.base.index < 100:
-                        await anyio.sleep(0.01)
-                else:
-                    assert group._worker.engine.ctx.log.base.index >= 100
-                    assert await group.execute(1) == 351

@@ -13,7 +13,8 @@ import pytest
 
 from p2praft import StorageError
 from p2praft.raft.effects import HardState, Write
-from p2praft.raft.messages import Commands, Index, LogEntry, Term
+from p2praft.raft.entries import Commands, LogEntry
+from p2praft.raft.types import Index, Term
 from p2praft.storage import SqliteStorage
 from p2praft.storage.wal import FRAME_HEADER, HEADER, damaged_frame
 from tests.storage.test_storage import ME, entry

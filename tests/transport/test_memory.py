@@ -10,6 +10,7 @@ import pytest
 
 from tests.transport.support import ECHO, Links, Say, echo, until
 from transport import BindError, Endpoint, HostPort, LinkClosed, MemoryNetwork, SecretKey, Unreachable
+from transport.link import REPLACED, Replaced
 
 pytestmark = pytest.mark.anyio
 
@@ -178,3 +179,24 @@ async def test_an_address_is_taken_once(network: MemoryNetwork) -> None:
         await hosts.bind("a", 7001)
         with pytest.raises(BindError, match="a:7001"):
             await hosts.bind("a", 7001)
+
+
+async def test_who_was_replaced_by_another_process_hears_it_and_leaves_the_peer_in_peace_for_a_while(
+    network: MemoryNetwork,
+) -> None:
+    key = SecretKey.generate()
+    async with Hosts(network) as hosts:
+        third = await hosts.bind("third")
+        old, new = [
+            await hosts.enter_async_context(network.transport(host).bind(key, listen=HostPort(host, 0)))
+            for host in ("old", "new")
+        ]
+        first = await old.connect(third.address)
+        second = await new.connect(third.address)
+        assert await first.wait_closed() == REPLACED
+        assert third.connections[key.peer_id].binding == second.binding
+        before = anyio.current_time()
+        again = await old.connect(third.address)
+        assert anyio.current_time() - before >= Replaced.PAUSE
+        assert third.connections[key.peer_id].binding == again.binding
+        assert await second.wait_closed() == REPLACED

@@ -65,27 +65,37 @@ def entry(network: bytes, peer: bytes, version: list[int], endpoints: Any, tags:
     return b"p2praft/1 entry" + packed
 
 
-def group_key(passphrase: str) -> bytes:
+def group_key(passphrase: str, network: bytes, name: str) -> bytes:
     """The key of a passphrase."""
-    salt = b"p2praft/1 group passphrase"
+    salt = b"p2praft/1 group passphrase" + msgpack.packb([network, name])
     return hashlib.scrypt(passphrase.encode(), salt=salt, n=2**15, r=8, p=1, maxmem=2**26, dklen=32)
 
 
-def group_id(
-    key: bytes, network: bytes, name: str, settings: list[Any], signature: str, validators: list[str]
-) -> bytes:
+def group_id(key: bytes, network: bytes, name: str, machine: str) -> bytes:
     """Names a group."""
-    named = hashlib.sha256(msgpack.packb(["p2praft/1 group name", text(network), name])).digest()[:4]
-    what = hashlib.sha256(msgpack.packb([text(network), name, settings, signature, validators])).digest()
-    return named + hkdf(key, b"p2praft/1 group id " + what, 12)
+    return hkdf(key, b"p2praft/1 group id " + msgpack.packb([network, name, machine]), 16)
+
+
+def group_tag(key: bytes, group: bytes, peer: bytes) -> bytes:
+    """What a member announces."""
+    return hmac.digest(hkdf(key, b"p2praft/1 group tag " + group), peer, "sha256")[:16]
 
 
 def bond_proof(
-    key: bytes, group: bytes, binding: bytes, role: bytes, prover: bytes, verifier: bytes, memory: tuple[bytes, bool]
+    key: bytes,
+    group: bytes,
+    binding: bytes,
+    role: bytes,
+    prover: bytes,
+    verifier: bytes,
+    memory: tuple[bytes, bool],
+    process: tuple[bytes, int],
 ) -> bytes:
     """What a member proves itself with."""
     incarnation, volatile = memory
+    nonce, start = process
     parts = [b"p2praft/1 bond", group, binding, role, prover, verifier, incarnation, bytes([volatile])]
+    parts += [nonce, struct.pack(">Q", start)]
     mac = b"".join(struct.pack(">I", len(part)) + part for part in parts)
     return hmac.digest(hkdf(key, b"p2praft/1 bond"), mac, "sha256")
 

@@ -12,6 +12,7 @@ import pytest
 from discovery.messages import DISCOVERY
 from p2praft.groups.bond import BOND
 from p2praft.raft import messages as raft
+from p2praft.raft.entries import Payload
 from tests.vectors import document, make, second
 from transport import PeerAddr, Protocol
 from transport.handshake import ACCEPTOR, DIALLER, PROOF, check_proof
@@ -70,7 +71,7 @@ def test_every_message_has_a_vector(protocol: Protocol) -> None:
 
 def test_every_raft_message_and_every_payload_has_a_vector() -> None:
     assert {type(message) for message in make.RAFT} == set(raft.Message.__args__)
-    assert {type(payload) for payload in make.PAYLOADS} == set(raft.Payload.__args__)
+    assert {type(payload) for payload in make.PAYLOADS} == set(Payload.__args__)
 
 
 def test_the_proofs_of_identity_hold_where_they_should_and_nowhere_else() -> None:
@@ -97,7 +98,7 @@ def test_the_entries_hold() -> None:
 ALICE, BOB = given("peer id of alice", "seed"), given("peer id of bob", "seed")
 ALICE_ID, BOB_ID = value("peer id of alice"), value("peer id of bob")
 BINDING = value("channel binding")
-GROUP, GROUP_KEY = value("group id"), value("group key of a passphrase")
+NETWORK, GROUP, GROUP_KEY = value("network id"), value("group id"), value("group key of a passphrase")
 HELLO = unplain(FRAMES["discovery/1 Hello"]["value"])[1]
 DERIVED: dict[str, Callable[[], bytes]] = {
     "peer id of alice": lambda: second.public(ALICE),
@@ -116,14 +117,18 @@ DERIVED: dict[str, Callable[[], bytes]] = {
     "network id": lambda: second.network_id(VALUES["network id"]["inputs"]["name"]),
     "signed bytes of alice's entry": lambda: second.entry(*HELLO[0]),
     "signature of alice's entry": lambda: second.sign(ALICE, value("signed bytes of alice's entry")),
-    "group key of a passphrase": lambda: second.group_key(VALUES["group key of a passphrase"]["inputs"]["passphrase"]),
+    "group key of a passphrase": lambda: second.group_key(
+        VALUES["group key of a passphrase"]["inputs"]["passphrase"], NETWORK, VALUES["group id"]["inputs"]["name"]
+    ),
     "group id": lambda: second_group_id(VALUES["group id"]["inputs"]),
+    "group tag of alice": lambda: second.group_tag(GROUP_KEY, GROUP, ALICE_ID),
+    "group tag of bob": lambda: second.group_tag(GROUP_KEY, GROUP, BOB_ID),
     "bond key": lambda: second.hkdf(GROUP_KEY, b"p2praft/1 bond"),
     "bond proof of the opener": lambda: second.bond_proof(
-        GROUP_KEY, GROUP, BINDING, b"opener", ALICE_ID, BOB_ID, (b"\x01" * 8, False)
+        GROUP_KEY, GROUP, BINDING, b"opener", ALICE_ID, BOB_ID, (b"\x01" * 8, False), (b"\x0a" * 16, 3)
     ),
     "bond proof of the acceptor": lambda: second.bond_proof(
-        GROUP_KEY, GROUP, BINDING, b"acceptor", BOB_ID, ALICE_ID, (b"\x02" * 8, True)
+        GROUP_KEY, GROUP, BINDING, b"acceptor", BOB_ID, ALICE_ID, (b"\x02" * 8, True), (b"\x0b" * 16, 1)
     ),
     "snapshot digest": lambda: second.snapshot_digest(
         [bytes.fromhex(chunk) for chunk in VALUES["snapshot digest"]["inputs"]["chunks"]]
@@ -141,10 +146,8 @@ def second_address(text: str) -> bytes:
 
 def second_group_id(inputs: dict[str, Any]) -> bytes:
     """The group's id from what the file says it is made of."""
-    settings = [unplain(item) for item in inputs["settings"]]
-    network = value("network id")
-    assert second.text(network) == inputs["network"]
-    return second.group_id(GROUP_KEY, network, inputs["name"], settings, inputs["signature"], inputs["validators"])
+    assert second.text(NETWORK) == inputs["network"]
+    return second.group_id(GROUP_KEY, NETWORK, inputs["name"], inputs["machine"])
 
 
 @pytest.mark.parametrize("name", VALUES)
